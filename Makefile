@@ -1,0 +1,44 @@
+# Everything a person types. Each target does the set-up it needs; only pip needs the network.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+STUDIES := demo $(wildcard studies/*)
+export PATH := $(BIN):$(PATH)
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test check repro bench sync clean-checkpoints
+.DEFAULT_GOAL := help
+
+help:  ## Show this list.
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
+
+$(STAMP): requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	touch $@
+
+setup: $(STAMP)  ## Make the virtual environment with the pinned packages.
+
+demo: $(STAMP)  ## The whole pipeline on audio made here (minutes, two cores, no network).
+	$(BIN)/dvc repro demo/dvc.yaml
+	@cat demo/metrics/tables/steps.md
+	@echo "Figures: demo/plots/. Try next: cd demo && dvc exp run -S exemplars=200"
+
+test: $(STAMP)  ## All tests.
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## Format, lint, types and the fast tests.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow"
+
+repro: $(STAMP)  ## The paper's study on the real datasets (downloads about 8 GB).
+	$(BIN)/dvc repro
+
+sync:  ## Copy the root's dvc.yaml into every study.
+	for study in $(STUDIES); do cp dvc.yaml $$study/dvc.yaml; done
+
+clean-checkpoints:  ## Forget the finished and half-finished runs of every study.
+	rm -rf .checkpoints $(addsuffix /.checkpoints,$(STUDIES))

@@ -1,0 +1,34 @@
+"""What the stages of incremental steps share: learn all runs of a row, write their records."""
+
+from collections.abc import Sequence
+
+from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS
+from mtcil.results import step_rows, write_table
+from mtcil.runs import choose_device, learn_all, step_tasks
+from mtcil.settings import Study
+
+
+def learn_and_record(
+    study: Study,
+    stage: str,
+    row: str,
+    base: str,
+    method: str,
+    budgets: Sequence[int],
+    loss_sets: Sequence[str | None] = (None,),
+) -> None:
+    """Learn every loss set, budget and seed from the base models of `base`."""
+    dataset = study.base_models[base].dataset
+    device = choose_device(study.machine.device)
+    tasks = step_tasks(
+        study, base, method, budgets, loss_sets,
+        FEATURES / dataset, MODELS / base, CHECKPOINTS, device,
+    )  # fmt: skip
+    rows: dict[str, list] = {"records": [], "matrix": [], "confusion": []}
+    for run, state in learn_all(tasks, study):
+        for name, more in step_rows(
+            vars(run), study.datasets[dataset].steps, state.results
+        ).items():
+            rows[name] += more
+    for name, table in rows.items():
+        write_table(RECORDS / stage / row / f"{name}.csv", table)

@@ -1,0 +1,30 @@
+"""What all stages share: where a study keeps its files, and how a stage starts and fails."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mtcil.errors import UserError
+from mtcil.settings import Study, read_study
+
+PARAMS = Path("params.yaml")
+RAW = Path("data/raw")
+FEATURES = Path("data/features")
+MODELS = Path("models")
+RECORDS = Path("metrics/records")
+TABLES = Path("metrics/tables")
+METRICS = Path("metrics")
+PLOTS = Path("plots")
+CHECKPOINTS = Path(".checkpoints")
+
+
+def run(stage: Callable[..., None]) -> None:
+    """Check the whole `params.yaml`, then call `stage(study, *arguments)`.
+
+    A person's mistake ends with its message on stderr and exit code 1, without a traceback.
+    """
+    try:
+        study: Study = read_study(PARAMS)
+        stage(study, *sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")

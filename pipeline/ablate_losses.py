@@ -1,0 +1,18 @@
+"""Stage ablate_losses: the same incremental steps with some of the loss terms left out."""
+
+from _learn import learn_and_record
+from _study import run
+from mtcil.settings import Study
+
+
+def main(study: Study, row: str) -> None:
+    """Table 2."""
+    ablation = study.loss_ablations[row]
+    learn_and_record(
+        study, "ablate_losses", row, ablation.base, ablation.method,
+        [study.budget(ablation.dataset)], ablation.losses,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,40 @@
+"""Stage extract_features: from a dataset's archive to an array of features and a table of clips.
+
+The record says what the features were made of; it holds no clock, no machine and no path.
+"""
+
+import json
+
+import _study
+from mtcil.errors import UserError
+from mtcil.extraction import extract
+from mtcil.files import write_text
+from mtcil.lookup import find
+from mtcil.settings import Study
+
+
+def main(study: Study, name: str) -> None:
+    settings = study.datasets[name]
+    raw = _study.RAW / name
+    archives = [path for path in sorted(raw.glob("[!.]*")) if path.name != "source.json"]
+    if len(archives) != 1 or not (raw / "source.json").is_file():
+        raise UserError(
+            f"{raw} must hold one archive and source.json, but holds "
+            f"{', '.join(path.name for path in sorted(raw.glob('*'))) or 'nothing'}. "
+            f"Run `dvc repro --force download@{name}`."
+        )
+    facts = extract(
+        archives[0],
+        find("datasets", settings.kind),
+        name,
+        settings,
+        study.features[settings.features],
+        _study.FEATURES / name,
+        study.machine.jobs,
+    )
+    record = {"source": json.loads((raw / "source.json").read_text("utf-8")), **facts}
+    write_text(_study.RECORDS / "datasets" / f"{name}.json", json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    _study.run(main)

@@ -1,0 +1,15 @@
+"""Stage sweep_exemplars: the same incremental steps over several memory budgets K."""
+
+from _learn import learn_and_record
+from _study import run
+from mtcil.settings import Study
+
+
+def main(study: Study, row: str) -> None:
+    """Figure 5; `exemplars`, the override of K, is not followed here."""
+    sweep = study.exemplar_sweeps[row]
+    learn_and_record(study, "sweep_exemplars", row, sweep.base, sweep.method, sweep.exemplars)
+
+
+if __name__ == "__main__":
+    run(main)

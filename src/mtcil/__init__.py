@@ -1,0 +1,1 @@
+"""Class-incremental learning on audio, with multitask base models, as a benchmark."""

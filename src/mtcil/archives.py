@@ -1,0 +1,265 @@
+"""Read tar, tar.gz and zip archives, or an unpacked folder, file by file; write plain tar.
+
+Nothing is unpacked to disk and no more than one file is held in memory. An archive comes from
+elsewhere and is not trusted: names are checked, sizes are bounded, links are never followed.
+"""
+
+import gzip
+import io
+import os
+import posixpath
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+from mtcil.errors import UserError
+from mtcil.files import whole_file
+
+MAX_BYTES = 64 * 1024**2  # of one wanted file; the longest official clip has about 2 MiB
+MAX_NAME_BYTES = 64 * 1024  # of the extra headers that hold long names
+
+Format = Literal["folder", "zip", "tar.gz", "tar"]
+Wanted = Callable[[str], bool]
+
+_UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, ValueError)
+
+
+def format_of(path: Path) -> Format:
+    """Tell a folder and the kinds of archive apart by content, whatever the name says.
+
+    Raises:
+        UserError: it is neither, or cannot be opened.
+    """
+    if path.is_dir():
+        return "folder"
+    try:
+        with path.open("rb") as file:
+            start = file.read(tarfile.BLOCKSIZE)
+    except OSError as error:
+        raise _refusal(path, f"cannot be opened ({error.strerror}). Check the path") from error
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "zip"
+    if start.startswith(b"\x1f\x8b"):
+        return "tar.gz"
+    try:
+        _StrictEntry.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.TarError as error:
+        raise _refusal(path, "is no tar, tar.gz or zip archive. Give one, or a folder") from error
+    return "tar"
+
+
+def read_members(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    """Read the wanted files of an archive or a folder, one after the other.
+
+    Args:
+        path: a tar, tar.gz or zip archive, or a folder.
+        wanted: asked with every name, with `/` between its parts and no leading `./`.
+
+    Yields:
+        (name, content) of each regular file that is wanted; in the order of the archive, or
+        of the sorted names of a folder.
+
+    Raises:
+        UserError: no archive, or a damaged or truncated one; a wanted name that is absolute,
+            climbs (`..`), is not Unicode or stands twice; a wanted link; a wanted file of more
+            than MAX_BYTES.
+    """
+    readers = {"folder": _read_folder, "zip": _read_zip, "tar.gz": _read_tar, "tar": _read_tar}
+    reader = readers[format_of(path)]
+    seen: set[str] = set()
+    try:
+        for name, content in reader(path, wanted):
+            if name in seen:
+                raise _refusal(path, f"holds {name!r} twice. Keep one of them")
+            seen.add(name)
+            yield name, content
+    except _UNREADABLE as error:
+        raise _refusal(
+            path, f"is damaged or cut off: {error}. Fetch it again, or repack it"
+        ) from error
+
+
+def pack(folder: Path, archive: Path, wanted: Wanted = lambda name: True) -> int:
+    """Write the wanted regular files of an unpacked folder as a tar; say how many.
+
+    The same files give the same bytes: names are sorted; times, owners and modes are dropped.
+
+    Raises:
+        UserError: a wanted file is a link, or its name cannot stand in an archive.
+    """
+    n_files = 0
+    with _new_tar(archive) as tar:
+        for name, file in _files_in(folder, wanted):
+            n_files += 1
+            with file.open("rb") as content:
+                tar.addfile(_plain_entry(name, os.fstat(content.fileno()).st_size), content)
+    return n_files
+
+
+def pack_below_root(source: Path, archive: Path, wanted: Wanted) -> int:
+    """Write the wanted files, without the folders above them all, as a tar; say how many.
+
+    E.g. `my_data/dog/1.wav` and `my_data/cat/1.wav` become `dog/1.wav` and `cat/1.wav`.
+
+    Raises:
+        UserError: as of `read_members`.
+    """
+    folders = [posixpath.dirname(name) for name, _ in read_members(source, wanted)]
+    root = posixpath.commonpath(folders) if folders else ""
+    n_dropped = len(root) + 1 if root else 0
+    files = read_members(source, wanted)
+    write_tar(archive, ((name[n_dropped:], content) for name, content in files))
+    return len(folders)
+
+
+def write_tar(archive: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write (name, content) pairs as a tar, in the order given; the same pairs, the same bytes."""
+    with _new_tar(archive) as tar:
+        for name, content in files:
+            tar.addfile(_plain_entry(name, len(content)), io.BytesIO(content))
+
+
+@contextmanager
+def _new_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    """Open a tar to write to, which appears whole or not at all."""
+    with whole_file(archive) as part, tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as tar:
+        yield tar
+
+
+def _plain_entry(name: str, n_bytes: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)  # owner 0, time 0, mode 0644
+    entry.size = n_bytes
+    return entry
+
+
+def _read_folder(folder: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    for name, file in _files_in(folder, wanted):
+        with file.open("rb") as content:
+            declared = os.fstat(content.fileno()).st_size
+            yield name, _read_bounded(folder, name, declared, content)
+
+
+def _files_in(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
+    """Wanted regular files below a folder, sorted by name; folders behind links are left out."""
+    found: list[tuple[str, Path]] = []
+    for parent, _, files in os.walk(folder, onerror=_raise):
+        paths = [Path(parent, file) for file in files]
+        found += [(path.relative_to(folder).as_posix(), path) for path in paths]
+    for raw_name, path in sorted(found):
+        name = _wanted_name(folder, raw_name, wanted)
+        if name is not None:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise _refusal(folder, f"holds {name!r} as a link. Put the file itself there")
+            yield name, path
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _read_zip(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            name = None if entry.is_dir() else _wanted_name(path, entry.filename, wanted)
+            if name is None:
+                continue
+            kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the packer states none
+            if kind not in (0, stat.S_IFREG):
+                raise _refusal(path, f"holds {name!r} as a link. Pack the file itself")
+            try:
+                content = archive.open(entry)
+            except (RuntimeError, NotImplementedError) as error:  # a password, a rare compression
+                raise _refusal(path, f"holds {name!r} so: {error}. Repack it plainly") from error
+            with content:
+                yield name, _read_bounded(path, name, entry.file_size, content)
+
+
+def _decompressed(path: Path) -> IO[bytes]:
+    """Open an archive's tar stream. The one place to swap for a faster decompressor."""
+    if format_of(path) == "tar.gz":
+        return cast(IO[bytes], gzip.open(path))
+    return path.open("rb")
+
+
+def _read_tar(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    with (
+        _decompressed(path) as stream,
+        closing(tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictEntry)) as tar,
+    ):
+        while (entry := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every entry
+            name = None if entry.isdir() else _wanted_name(path, entry.name, wanted)
+            if name is None:
+                continue
+            content = tar.extractfile(entry) if entry.isreg() else None
+            if content is None:
+                raise _refusal(path, f"holds {name!r} as a link or device. Pack the file itself")
+            yield name, _read_bounded(path, name, entry.size, content)
+        while stream.read(1024**2):  # to the end, where gzip keeps its checksum
+            pass
+
+
+class _StrictEntry(tarfile.TarInfo):
+    """A tar entry whose damaged header is an error; tarfile takes it for the archive's end."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> "_StrictEntry":
+        try:
+            entry = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf == bytes(tarfile.BLOCKSIZE):
+                raise  # the end mark
+            raise tarfile.ReadError(str(error)) from error
+        if entry.size < 0 or (_holds_a_name(entry) and entry.size > MAX_NAME_BYTES):
+            raise tarfile.ReadError(f"a header states {entry.size} bytes")
+        return entry
+
+
+def _holds_a_name(entry: tarfile.TarInfo) -> bool:
+    """Whether tarfile would read this entry into memory as a header of the next one."""
+    long_names = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+    return entry.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, *long_names)
+
+
+def _wanted_name(path: Path, raw_name: str, wanted: Wanted) -> str | None:
+    """The name without empty and `.` parts if it is wanted, else None.
+
+    Raises:
+        UserError: it is wanted, and absolute, climbing or not Unicode.
+    """
+    name = "/".join(part for part in raw_name.split("/") if part not in ("", "."))
+    if not name or not wanted(name):
+        return None
+    if raw_name.startswith("/") or ".." in name.split("/"):
+        raise _refusal(path, f"holds {raw_name!r}, which points outside. Repack it")
+    if not name.isprintable():  # control characters, or bytes that are no UTF-8
+        raise _refusal(path, f"holds the name {raw_name!r}, which is no text. Rename the file")
+    return name
+
+
+def _read_bounded(path: Path, name: str, declared: int, content: IO[bytes]) -> bytes:
+    """Read at most MAX_BYTES, whatever the archive declares; fewer bytes than declared is damage.
+
+    Raises:
+        UserError: more than MAX_BYTES are declared or come.
+        ValueError: as many bytes as declared do not come.
+    """
+    read = b"" if declared > MAX_BYTES else content.read(MAX_BYTES + 1)
+    if max(declared, len(read)) > MAX_BYTES:
+        raise _refusal(
+            path,
+            f"holds {name!r} of more than {MAX_BYTES // 1024**2} MiB, which is no clip. "
+            "Cut or leave out that file",
+        )
+    if len(read) != declared:
+        raise ValueError(f"{name!r} should have {declared} bytes, but has {len(read)}")
+    return read
+
+
+def _refusal(path: Path, what: str) -> UserError:
+    return UserError(f"{path} {what}.")

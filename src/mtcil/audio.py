@@ -1,0 +1,81 @@
+"""From the bytes of a sound file to a waveform of one sample rate and one length.
+
+The channels are mixed first and the mix is resampled, with soxr's "HQ" quality: what
+`librosa.load(res_type="soxr_hq")` does. Both are part of the features' definition.
+"""
+
+import io
+import math
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from mtcil.errors import UserError
+from mtcil.settings import FeatureSettings
+
+FILTER_REACH = 1_600  # samples at the lower of the two rates; soxr HQ reaches less far
+SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a header beyond them is damaged
+LOUDEST = 1e12  # float files may go beyond full scale; beyond this, a power overflows
+
+
+class ClipError(UserError):
+    """A clip that cannot be used; the message is its name, a colon and the reason."""
+
+
+def decode(content: bytes, settings: FeatureSettings, name: str) -> NDArray[np.float32]:
+    """The waveform of a sound file: (settings.n_samples,), mono, 1.0 is full scale.
+
+    Longer clips are cut, shorter ones padded with zeros at the end. `name` is for messages.
+
+    Raises:
+        ClipError: no sound file, no samples, or samples that are no finite numbers.
+    """
+    return decode_timed(content, settings, name)[0]
+
+
+def decode_timed(
+    content: bytes, settings: FeatureSettings, name: str
+) -> tuple[NDArray[np.float32], float]:
+    """Like `decode`, with the seconds that the whole file lasts.
+
+    Of a long file only the beginning is read, with more than soxr's filter reaches behind
+    it: the waveform is, bit for bit, the beginning of the whole file's, resampled. Damage
+    behind that point goes unseen.
+    """
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            rate, seconds = file.samplerate, file.frames / file.samplerate
+            if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
+                raise ClipError(f"{name}: states a sample rate of {rate} Hz")
+            samples = file.read(_frames_needed(rate, settings), dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise ClipError(f"{name}: is no sound file that can be read ({error})") from error
+    if len(samples) == 0:
+        raise ClipError(f"{name}: holds no samples")
+    if not np.abs(samples).max() <= LOUDEST:
+        raise ClipError(f"{name}: holds samples that are NaN, infinite or beyond {LOUDEST:g}")
+    mono = _mix(samples)
+    if rate != settings.sample_rate:
+        mono = soxr.resample(mono, rate, settings.sample_rate, quality="HQ")
+    waveform = np.zeros(settings.n_samples, np.float32)
+    waveform[: len(mono)] = mono[: settings.n_samples]
+    return waveform, seconds
+
+
+def _frames_needed(rate: int, settings: FeatureSettings) -> int:
+    """How much of a file of this rate decides the waveform."""
+    if rate == settings.sample_rate:
+        return settings.n_samples
+    seconds = settings.seconds + FILTER_REACH / min(rate, settings.sample_rate)
+    return math.ceil(seconds * rate)
+
+
+def _mix(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean over the channels of (n, n_channels); column by column, the fast way."""
+    n_channels = samples.shape[1]
+    total = samples[:, 0]
+    for channel in range(1, n_channels):
+        total = total + samples[:, channel]
+    return total / np.float32(n_channels) if n_channels > 1 else total

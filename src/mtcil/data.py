@@ -1,0 +1,116 @@
+"""Load a dataset's features and clip table, and cut them for one seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from mtcil.clips import Clips
+from mtcil.errors import UserError
+from mtcil.protocol import draw_class_order, split_clips
+from mtcil.randomness import numpy_generator
+from mtcil.settings import DatasetSettings, SplitSettings
+
+COLUMNS = ("id", "class", "group", "fold", "seconds")
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """All clips of a dataset, divided and normalised for one seed.
+
+    Attributes:
+        class_order: label k is the k-th class.
+        rows: rows of the clip table by part ("train", "test", "validation").
+        train, test, validation: the clips of each part, in the order of `rows`.
+    """
+
+    class_order: tuple[str, ...]
+    rows: dict[str, NDArray[np.int64]]
+    train: Clips
+    test: Clips
+    validation: Clips
+
+
+def read_features(features_dir: Path) -> tuple[NDArray[np.float32], pd.DataFrame]:
+    """The features (clips, frames, bins), memory-mapped, and the clip table beside them.
+
+    Raises:
+        UserError: a file is missing or damaged, or they do not belong together.
+    """
+    try:
+        features = np.load(features_dir / "features.npy", mmap_mode="r", allow_pickle=False)
+        table = pd.read_csv(
+            features_dir / "clips.csv",
+            dtype={"id": str, "class": str, "group": str},
+            na_filter=False,
+        )
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{features_dir}: the features cannot be read ({error}). "
+            "Make them again: dvc repro extract_features --force."
+        ) from error
+    fits = features.ndim == 3 and features.dtype == np.float32 and len(features) == len(table)
+    if not fits or tuple(table.columns) != COLUMNS:
+        raise UserError(
+            f"{features_dir}: features.npy {features.dtype} {features.shape} and clips.csv "
+            f"({len(table)} rows; {', '.join(table.columns)}) do not belong together. "
+            "Make them again: dvc repro extract_features --force."
+        )
+    return features, table
+
+
+def split_rows(
+    table: pd.DataFrame, dataset: DatasetSettings, split: SplitSettings, seed: int
+) -> tuple[tuple[str, ...], NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+    """Class order, labels of all clips, and their rows by part, for one seed.
+
+    The split does not depend on the class order, nor the class order on the split.
+    """
+    names = {name: i for i, name in enumerate(dataset.classes)}
+    plain = table["class"].map(names).to_numpy(dtype=np.int64)
+    groups = table["group"].to_numpy(dtype=np.str_)
+    try:
+        rows = split_clips(plain, groups, split, numpy_generator(seed, "split"))
+    except ValueError as error:
+        raise UserError(f"split: {error}") from error
+    drawn = draw_class_order(dataset.classes, numpy_generator(seed, "class order"))
+    order = dataset.class_order or drawn
+    place = np.array([order.index(name) for name in dataset.classes])
+    return order, place[plain], rows
+
+
+def load_split(
+    features_dir: Path,
+    dataset: DatasetSettings,
+    split: SplitSettings,
+    seed: int,
+    device: torch.device,
+) -> SplitData:
+    """Read, divide and normalise a dataset for one seed.
+
+    Each bin is normalised by its mean and standard deviation over the frames of the training
+    clips of the base classes alone: later classes are not known yet.
+    """
+    features, table = read_features(features_dir)
+    order, labels, rows = split_rows(table, dataset, split, seed)
+    is_base = labels[rows["train"]] < dataset.steps[0]
+    mean, std = bin_statistics(features[rows["train"][is_base]])
+
+    def clips(part: str) -> Clips:
+        normal = (features[rows[part]] - mean) / std
+        x = torch.from_numpy(normal).unsqueeze(1).to(device, memory_format=torch.channels_last)
+        return Clips(x, torch.from_numpy(labels[rows[part]]).to(device))
+
+    return SplitData(order, rows, clips("train"), clips("test"), clips("validation"))
+
+
+def bin_statistics(
+    features: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each bin over clips and frames; a constant bin gets 1."""
+    mean = features.mean(axis=(0, 1), dtype=np.float64)
+    std = features.std(axis=(0, 1), dtype=np.float64)
+    return mean.astype(np.float32), np.where(std > 1e-8, std, 1.0).astype(np.float32)

@@ -1,0 +1,268 @@
+"""From an archive of clips to one array of features and a table of what its rows are.
+
+The archive is read once, as a stream. Which clips are taken follows from their ids alone, so
+neither the archive's order nor the number of jobs changes a byte of the result.
+"""
+
+import csv
+import hashlib
+import heapq
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+import joblib
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from mtcil import features
+from mtcil.archives import read_members
+from mtcil.audio import ClipError, decode_timed
+from mtcil.datasets import ClipInfo
+from mtcil.errors import UserError
+from mtcil.files import whole_file, write_text
+from mtcil.parallel import die_with_parent
+from mtcil.settings import DatasetSettings, FeatureSettings
+
+BATCH_BYTES = 4_000_000  # of sound files sent to a worker at once
+BATCH_CLIPS = 64
+MIN_CLIPS = 3  # of a class: one for each part of the split
+
+# What became of a clip: its features and its seconds, or what is wrong with it.
+Outcome = tuple[NDArray[np.float32], float] | str
+
+
+@dataclass
+class _Choice:
+    """The clips to take: of each class the `most` of lowest rank among those offered so far."""
+
+    most: int
+    classes: dict[str, list[tuple[int, str]]]  # a heap of (-rank, id)
+    infos: dict[str, ClipInfo] = field(default_factory=dict)  # of the clips in the heaps
+    seen: set[str] = field(default_factory=set)
+
+    def offer(self, info: ClipInfo) -> bool:
+        """Take the clip, perhaps in place of another; say whether it was taken."""
+        if info.id in self.seen:
+            raise UserError(f"Two files of the archive are the clip {info.id}. Remove one.")
+        self.seen.add(info.id)
+        heap, entry = self.classes[info.label], (-rank(info.id), info.id)
+        if len(heap) >= self.most and entry < heap[0]:
+            return False
+        heapq.heappush(heap, entry)
+        self.infos[info.id] = info
+        if len(heap) > self.most:
+            del self.infos[heapq.heappop(heap)[1]]
+        return True
+
+    def in_order(self) -> list[ClipInfo]:
+        """By class, in the order of the settings, then by id."""
+        places = {label: place for place, label in enumerate(self.classes)}
+        return sorted(self.infos.values(), key=lambda clip: (places[clip.label], clip.id))
+
+
+@dataclass
+class _Rows:
+    """Features of clips on disk, so that memory does not grow with their number."""
+
+    file: IO[bytes]
+    shape: tuple[int, int]
+    places: dict[str, int] = field(default_factory=dict)  # id -> row of `file`
+    seconds: dict[str, float] = field(default_factory=dict)
+    damage: dict[str, str] = field(default_factory=dict)  # id -> what is wrong
+
+    def add(self, id: str, outcome: Outcome) -> None:
+        if isinstance(outcome, str):
+            self.damage[id] = outcome
+            return
+        self.places[id] = len(self.places)
+        self.seconds[id] = outcome[1]
+        self.file.write(outcome[0].tobytes())
+
+    def __getitem__(self, id: str) -> bytes:
+        n_bytes = 4 * self.shape[0] * self.shape[1]
+        self.file.seek(self.places[id] * n_bytes)
+        return self.file.read(n_bytes)
+
+
+def extract(
+    archive: Path,
+    dataset: ModuleType,
+    name: str,
+    settings: DatasetSettings,
+    feature_settings: FeatureSettings,
+    into: Path,
+    jobs: int = 1,
+) -> dict[str, Any]:
+    """Write `features.npy` (n_clips, n_frames, n_bins) float32 and `clips.csv` into a folder.
+
+    Rows stand by class, in the order of `settings.classes`, then by id. Where a class has
+    more clips than `settings.clips_per_class`, those whose ids' SHA-256 is lowest are taken.
+
+    Args:
+        archive: as `mtcil.archives.read_members` reads it.
+        dataset: a file of `mtcil.datasets`; its `clip_of` says what is a clip.
+        name: the dataset's row in `params.yaml`, for messages.
+        into: the folder to write to; each of the two files appears whole or not at all.
+        jobs: processes that compute; 1 is this process alone, 0 one for each core.
+
+    Returns:
+        clips: class -> number of clips; clips_sha256: of the text of `clips.csv`;
+        n_frames; n_bins.
+
+    Raises:
+        UserError: clips that cannot be read (all of them in one message), a class with
+            fewer than three clips, two clips of one id, or what `features.check` refuses.
+    """
+    features.check(feature_settings)
+    into.mkdir(parents=True, exist_ok=True)
+    choice = _Choice(settings.clips_per_class, {label: [] for label in settings.classes})
+    shape = (feature_settings.n_frames, feature_settings.n_bins)
+    with tempfile.TemporaryFile(dir=into) as file:
+        rows = _Rows(file, shape)
+        members = _members(archive, dataset, set(settings.exclude), choice)
+        with closing(_outcomes(_batches(members), feature_settings, jobs)) as outcomes:
+            for id, outcome in tqdm(outcomes, desc=name, unit=" clips", disable=None):
+                rows.add(id, outcome)
+        clips = choice.in_order()
+        _refuse_damage(clips, rows.damage, name)
+        counts = _count(clips, settings, name)
+        _write_rows(into / "features.npy", clips, rows)
+        table = _table(clips, rows.seconds)
+    write_text(into / "clips.csv", table)
+    return {
+        "clips": counts,
+        "clips_sha256": hashlib.sha256(table.encode()).hexdigest(),
+        "n_frames": shape[0],
+        "n_bins": shape[1],
+    }
+
+
+def rank(id: str) -> int:
+    """Place of a clip in the order in which clips are taken; depends on nothing but its id."""
+    return int.from_bytes(hashlib.sha256(id.encode()).digest())
+
+
+def _members(
+    archive: Path, dataset: ModuleType, exclude: set[str], choice: _Choice
+) -> Iterator[tuple[str, bytes]]:
+    """Id and content of the clips that are taken, or were when they came by."""
+
+    def wanted(member: str) -> bool:
+        info = dataset.clip_of(member)
+        return (
+            info is not None
+            and info.label in choice.classes
+            and info.id not in exclude
+            and choice.offer(info)
+        )
+
+    for member, content in read_members(archive, wanted):
+        yield dataset.clip_of(member).id, content
+
+
+def _batches(members: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    batch: list[tuple[str, bytes]] = []
+    n_bytes = 0
+    for member in members:
+        batch.append(member)
+        n_bytes += len(member[1])
+        if n_bytes >= BATCH_BYTES or len(batch) >= BATCH_CLIPS:
+            yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _outcomes(
+    batches: Iterator[list[tuple[str, bytes]]], settings: FeatureSettings, jobs: int
+) -> Iterator[tuple[str, Outcome]]:
+    """What became of each clip, in the order of the archive."""
+    if jobs == 1:
+        with threadpool_limits(1):  # as in a worker: BLAS rounds differently on more threads
+            for batch in batches:
+                yield from ((id, _outcome(id, content, settings)) for id, content in batch)
+        return
+    n_jobs = jobs or joblib.cpu_count()
+    with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+        parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
+        for outcomes in parallel(delayed(_in_worker)(batch, settings) for batch in batches):
+            yield from outcomes
+
+
+def _in_worker(
+    batch: list[tuple[str, bytes]], settings: FeatureSettings
+) -> list[tuple[str, Outcome]]:
+    die_with_parent()
+    return [(id, _outcome(id, content, settings)) for id, content in batch]
+
+
+def _outcome(id: str, content: bytes, settings: FeatureSettings) -> Outcome:
+    try:
+        waveform, seconds = decode_timed(content, settings, id)
+    except ClipError as error:
+        return str(error)
+    return features.compute(waveform, settings), seconds
+
+
+def _refuse_damage(clips: list[ClipInfo], damage: dict[str, str], name: str) -> None:
+    lines = [damage[clip.id] for clip in clips if clip.id in damage]
+    if lines:
+        raise UserError(
+            f"{name}: {len(lines)} of {len(clips)} clips cannot be used:\n  "
+            + "\n  ".join(lines)
+            + "\nReplace the archive if it is damaged, or leave these clips out: put what stands "
+            f"before the colons into datasets.{name}.exclude in params.yaml."
+        )
+
+
+def _count(clips: list[ClipInfo], settings: DatasetSettings, name: str) -> dict[str, int]:
+    """Clips per class; warn where there are fewer than asked for."""
+    counts = dict.fromkeys(settings.classes, 0)
+    for clip in clips:
+        counts[clip.label] += 1
+    fewer = {label: n for label, n in counts.items() if n < settings.clips_per_class}
+    text = ", ".join(f"{label} {n}" for label, n in fewer.items())
+    if min(counts.values()) < MIN_CLIPS:
+        raise UserError(
+            f"{name}: each class needs at least {MIN_CLIPS} clips, but the archive has {text}. "
+            f"Check the archive and datasets.{name}.classes in params.yaml."
+        )
+    if fewer:
+        print(
+            f"warning: {name} has fewer than {settings.clips_per_class} clips of some classes "
+            f"(datasets.{name}.clips_per_class); it runs with what there is: {text}.",
+            file=sys.stderr,
+        )
+    return counts
+
+
+def _write_rows(path: Path, clips: list[ClipInfo], rows: _Rows) -> None:
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+        "fortran_order": False,
+        "shape": (len(clips), *rows.shape),
+    }
+    with whole_file(path) as part, part.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, header)
+        for clip in clips:
+            out.write(rows[clip.id])
+
+
+def _table(clips: list[ClipInfo], seconds: dict[str, float]) -> str:
+    """The text of `clips.csv`; `seconds` is what the clip lasts before it is cut or padded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "class", "group", "fold", "seconds"))
+    for clip in clips:
+        writer.writerow((clip.id, clip.label, clip.group, clip.fold, f"{seconds[clip.id]:.4f}"))
+    return text.getvalue()

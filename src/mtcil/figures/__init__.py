@@ -1,0 +1,11 @@
+"""One file per table or figure, found by its name (`mtcil.lookup.find`).
+
+A file states:
+
+    STAGE, SECTION   the stage whose records it reads, and the section of its rows
+    def table(study, records) -> DataFrame     the numbers; empty where there are none
+    def markdown(table) -> (header, rows)      the same for people
+    def draw(table) -> Figure                  the same as a picture
+
+It imports neither torch nor files: stages read and write.
+"""

@@ -1,0 +1,67 @@
+"""Run independent runs at once, on one machine or many, with the same results for any number."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from joblib import Parallel, delayed, parallel_config
+
+from mtcil.settings import MachineSettings
+
+_watching = threading.Event()
+
+
+def die_with_parent() -> None:
+    """End this process within about a second once the process that started it is gone.
+
+    A thread watches the parent's id. The kernel's own signal (PR_SET_PDEATHSIG) is not used:
+    it follows the *thread* that started the worker, and loky's threads end before its workers.
+    """
+    if _watching.is_set():
+        return
+    _watching.set()
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def run_all(
+    function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], machine: MachineSettings
+) -> Iterator[Any]:
+    """Yield `function(*task)` for every task, in the order in which they finish.
+
+    With one job everything runs in this process. Under `loky` each worker is a process with
+    one thread per library; under `dask` the tasks go to the cluster at `machine.scheduler`.
+    """
+    n_jobs = machine.jobs or os.cpu_count() or 1
+    if machine.backend == "dask":
+        yield from _run_on_dask(function, tasks, machine)
+        return
+    if n_jobs == 1:
+        yield from (function(*task) for task in tasks)
+        return
+    with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+        parallel = Parallel(return_as="generator_unordered", batch_size=1)
+        yield from parallel(delayed(_in_worker)(function, *task) for task in tasks)
+
+
+def _in_worker(function: Callable[..., Any], *task: Any) -> Any:
+    die_with_parent()
+    return function(*task)
+
+
+def _run_on_dask(
+    function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], machine: MachineSettings
+) -> Iterator[Any]:
+    from dask.distributed import Client, as_completed
+
+    with Client(machine.scheduler) as client:
+        futures = [client.submit(function, *task, pure=False, retries=3) for task in tasks]
+        for _, result in as_completed(futures, with_results=True):
+            yield result

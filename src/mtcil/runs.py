@@ -1,0 +1,297 @@
+"""Runs: what identifies one, and performing many of them, each resumable."""
+
+import functools
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mtcil.base import train_base
+from mtcil.checkpoints import Checkpoint, code_digest, digest
+from mtcil.clips import of_labels
+from mtcil.config import build
+from mtcil.data import load_split
+from mtcil.errors import UserError
+from mtcil.files import file_digest, whole_file
+from mtcil.learner import Learner, from_plain, to_plain
+from mtcil.lookup import PACKAGE_DIR, find
+from mtcil.parallel import run_all
+from mtcil.progress import reporter, watched
+from mtcil.protocol import draw_tasks
+from mtcil.randomness import numpy_generator
+from mtcil.settings import DatasetSettings, Heads, SplitSettings, Study
+from mtcil.training import Streams
+from mtcil.trajectory import Plan, State, advance, start, state_from_plain, state_to_plain
+
+
+@dataclass(frozen=True)
+class Run:
+    """What tells one run from another; the first columns of every record."""
+
+    dataset: str
+    split: str
+    heads: str
+    passes: str
+    method: str
+    losses: str
+    exemplars: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class BaseTask:
+    """Everything that a worker needs to train one base model."""
+
+    row: str
+    heads: Heads
+    passes: str
+    seed: int
+    study: Study
+    dataset: DatasetSettings
+    split: SplitSettings
+    features_dir: Path
+    checkpoint: Checkpoint
+    device: str
+    board: Path | None = None
+
+
+@dataclass(frozen=True)
+class StepTask:
+    """Everything that a worker needs to learn all incremental steps of one run."""
+
+    run: Run
+    plan: Plan
+    dataset: DatasetSettings
+    split: SplitSettings
+    features_dir: Path
+    base_file: Path
+    checkpoint: Checkpoint
+    device: str
+    board: Path | None = None
+
+
+def split_of(study: Study, row: str) -> SplitSettings:
+    """The split of a base model's row: its own kind, or the study's."""
+    kind = study.base_models[row].split
+    return study.split if kind is None else replace(study.split, kind=kind)
+
+
+def base_tasks(
+    study: Study, row: str, features_dir: Path, checkpoints: Path, device: str
+) -> list[BaseTask]:
+    """One task per seed."""
+    base = study.base_models[row]
+    dataset = study.datasets[base.dataset]
+    heads, split = Heads.parse(base.heads, dataset.steps[0]), split_of(study, row)
+    about = [
+        *_environment(device), code_digest([PACKAGE_DIR / "base.py", PACKAGE_DIR / "data.py"]),
+        features_digest(features_dir), learnt_from(dataset), split, study.network,
+        study.base_training, heads, base.passes,
+    ]  # fmt: skip
+    return [
+        BaseTask(
+            row, heads, base.passes, seed, study, dataset, split, features_dir,
+            Checkpoint(checkpoints, "base-" + digest(*about, seed), study.machine.fresh), device,
+        )
+        for seed in study.seeds
+    ]  # fmt: skip
+
+
+def train_one_base(task: BaseTask) -> tuple[int, dict[str, Any]]:
+    """Train (or take up) one base model; returns its seed and the plain learner."""
+    finished = task.checkpoint.load()
+    if finished is not None:
+        return task.seed, finished
+    device = prepare_worker(task.device)
+    data = load_split(task.features_dir, task.dataset, task.split, task.seed, device)
+    n_base = task.dataset.steps[0]
+    tasks = draw_tasks(task.heads, n_base, numpy_generator(task.seed, "tasks"))
+    network, epochs = train_base(
+        data.train[of_labels(data.train, 0, n_base)],
+        data.validation[of_labels(data.validation, 0, n_base)],
+        tasks,
+        task.passes,
+        task.study.network,
+        task.study.base_training,
+        Streams(task.seed, 0),
+        reporter(task.board, f"{task.row} seed {task.seed}"),
+    )
+    plain = to_plain(Learner(network, epochs={"base": epochs}))
+    task.checkpoint.save(plain)
+    return task.seed, plain
+
+
+def step_tasks(
+    study: Study,
+    row: str,
+    method_name: str,
+    budgets: Sequence[int],
+    loss_sets: Sequence[str | None],
+    features_dir: Path,
+    models_dir: Path,
+    checkpoints: Path,
+    device: str,
+) -> list[StepTask]:
+    """One task per loss set, memory budget and seed, all from the base models of `row`.
+
+    Args:
+        loss_sets: texts such as "CE_N+CE_O"; None is the method's own setting.
+    """
+    base = study.base_models[row]
+    dataset, split = study.datasets[base.dataset], split_of(study, row)
+    config = method_settings(study, method_name)
+    files = [PACKAGE_DIR / "trajectory.py", PACKAGE_DIR / "methods" / f"{method_name}.py"]
+    about = [
+        *_environment(device), code_digest(files), features_digest(features_dir),
+        learnt_from(dataset), split,
+    ]  # fmt: skip
+    tasks = []
+    for losses in loss_sets:
+        used = config if losses is None else replace(config, losses=losses)
+        for budget in budgets:
+            plan = Plan(
+                dataset.steps, method_name, used, study.step_training, study.memory, budget,
+                study.network,
+            )  # fmt: skip
+            for seed in study.seeds:
+                run = Run(
+                    base.dataset, split.kind, str(base.heads), base.passes, method_name,
+                    getattr(used, "losses", ""), budget, seed,
+                )  # fmt: skip
+                file = models_dir / f"seed{seed}.pt"
+                key = "steps-" + digest(*about, plan, seed, _model_digest(file))
+                checkpoint = Checkpoint(checkpoints, key, study.machine.fresh)
+                tasks.append(
+                    StepTask(run, plan, dataset, split, features_dir, file, checkpoint, device)
+                )
+    return tasks
+
+
+def method_settings(study: Study, name: str) -> Any:
+    """The settings of a method, of its own class.
+
+    Raises:
+        UserError: no such method, no such section, or a value in it is not right.
+    """
+    method = find("methods", name)
+    if name not in study.methods:
+        raise UserError(f"params.yaml: methods.{name} is missing, but a row asks for it. Add it.")
+    return build(method.Config, study.methods[name], f"params.yaml: methods.{name}")
+
+
+def learn_one_run(task: StepTask) -> tuple[Run, State]:
+    """Learn (or take up) all incremental steps of one run, saved after each step."""
+    device = prepare_worker(task.device)
+    saved = task.checkpoint.load()
+    state = None if saved is None else state_from_plain(saved, task.plan.network, device)
+    if state is not None and len(state.results) == len(task.plan.steps):
+        return task.run, state
+    run = task.run
+    data = load_split(task.features_dir, task.dataset, task.split, run.seed, device)
+    if state is None:
+        plain = torch.load(task.base_file, map_location="cpu", weights_only=True)
+        learner = from_plain(plain, task.plan.network, device)
+        state = start(learner, data, task.plan, run.seed)
+    method = find("methods", run.method)
+    for step in range(len(state.results), len(task.plan.steps)):
+        name = f"{run.dataset} {run.heads} K={run.exemplars} seed {run.seed} step {step}"
+        state = advance(state, data, task.plan, method, run.seed, reporter(task.board, name))
+        task.checkpoint.save(state_to_plain(state))
+    return run, state
+
+
+def train_all(tasks: list[BaseTask], study: Study) -> list[tuple[int, dict[str, Any]]]:
+    """Train all base models at once, as many at a time as `machine.jobs` says."""
+    return sorted(_watch(train_one_base, tasks, study, "base models"), key=lambda done: done[0])
+
+
+def learn_all(tasks: list[StepTask], study: Study) -> list[tuple[Run, State]]:
+    """Learn all runs, in the order of the tasks whatever the order in which they finish."""
+    place = {task.run: i for i, task in enumerate(tasks)}
+    done = _watch(learn_one_run, tasks, study, "runs")
+    return sorted(done, key=lambda result: place[result[0]])
+
+
+def _watch(function: Any, tasks: Iterable[Any], study: Study, title: str) -> Iterable[Any]:
+    waiting = list(tasks)
+    return watched(
+        lambda board: run_all(
+            function, [(replace(t, board=board),) for t in waiting], study.machine
+        ),
+        len(waiting),
+        title,
+    )
+
+
+def save_base(plain: dict[str, Any], path: Path) -> None:
+    """Write a base model, whole or not at all; tensors, text and numbers only."""
+    with whole_file(path) as part:
+        torch.save(plain, part)
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` is a GPU if there is one.
+
+    Raises:
+        UserError: a device that this machine does not have.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"machine.device {wanted!r} cannot be used here ({str(error).splitlines()[0]}). "
+            "Set machine.device: auto or cpu."
+        ) from error
+    return wanted
+
+
+def prepare_worker(device: str) -> torch.device:
+    """One thread per process on CPU: with several runs at once more threads are slower."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    return torch.device(device)
+
+
+def learnt_from(dataset: DatasetSettings) -> list[Any]:
+    """The settings of a dataset that training sees; the others are in the features already."""
+    return [dataset.classes, dataset.steps, dataset.class_order]
+
+
+def features_digest(features_dir: Path) -> list[str]:
+    """Checksums of the features and the clip table.
+
+    Raises:
+        UserError: they are not there.
+    """
+    files = [features_dir / "features.npy", features_dir / "clips.csv"]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file} is missing. Run the stages before: dvc repro.")
+    return [file_digest(file) for file in files]
+
+
+@functools.cache
+def _model_digest(file: Path) -> str:
+    """Hash of the weights; the file's own bytes may differ between equal models."""
+    try:
+        plain = torch.load(file, map_location="cpu", weights_only=True)
+        tensors = sorted(plain["network"].items())
+        return digest([(name, value.numpy().tobytes().hex()) for name, value in tensors])
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file}: the base model cannot be read ({error}). "
+            "Train it again: dvc repro train_base --force."
+        ) from error
+
+
+def _environment(device: str) -> list[str]:
+    """Versions and the kind of device: numbers may differ in the last bits between them."""
+    kind = device.split(":")[0]
+    hardware = torch.cuda.get_device_name() if kind == "cuda" else platform.machine()
+    return [torch.__version__, np.__version__, kind, hardware]

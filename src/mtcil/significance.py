@@ -1,0 +1,60 @@
+"""Means over seeds with confidence intervals, and paired comparisons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds.
+
+    Attributes:
+        mean, std: over the seeds; std with n - 1, nan for a single seed.
+        low, high: 95 % confidence interval of the mean (Student t); nan for a single seed.
+        p_value: two-sided, of the mean being 0; only for paired differences, else nan.
+    """
+
+    n: int
+    mean: float
+    std: float
+    low: float
+    high: float
+    p_value: float = float("nan")
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean, standard deviation and 95 % confidence interval over seeds."""
+    x = np.asarray(values, dtype=np.float64)
+    n, mean = len(x), float(x.mean())
+    if n < 2:
+        return Estimate(n, mean, *[float("nan")] * 3)
+    std = float(x.std(ddof=1))
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * std / n**0.5
+    return Estimate(n, mean, std, mean - half, mean + half)
+
+
+def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
+    """Ours minus theirs, seed by seed, with the p-value of a paired t-test.
+
+    Raises:
+        ValueError: not equally many values.
+    """
+    if len(ours) != len(theirs):
+        raise ValueError(
+            f"A paired comparison needs one value of each per seed; got {len(ours)} and "
+            f"{len(theirs)}. Keep the seeds that both have."
+        )
+    differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
+    found = estimate(differences.tolist())
+    if found.n < 2:
+        return found
+    if found.std == 0:
+        p_value = 1.0 if found.mean == 0 else 0.0
+    else:
+        p_value = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return Estimate(found.n, found.mean, found.std, found.low, found.high, p_value)

@@ -1,0 +1,191 @@
+"""Every dataset file keeps the contract of `mtcil.datasets`, and synthetic ones are of use."""
+
+import collections
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mtcil import lookup
+from mtcil.archives import read_members
+from mtcil.datasets import ClipInfo, Source, _waves
+from mtcil.errors import UserError
+from mtcil.settings import DatasetSettings
+
+SYNTHETIC = [n for n in lookup.names("datasets") if hasattr(lookup.find("datasets", n), "make")]
+WORDS = ("yes", "no", "seven")
+SOUNDS = ("dog_bark", "gun_shot", "siren")
+
+
+def settings_for(kind: str, classes=None, n_clips: int = 40) -> DatasetSettings:
+    if classes is None:
+        classes = SOUNDS if lookup.find("datasets", kind).CLASSES else WORDS
+    return DatasetSettings(
+        kind=kind,
+        classes=tuple(classes),
+        clips_per_class=n_clips,
+        steps=(len(classes),),
+        exemplars=0,
+        features="any",
+        multitask=str(len(classes)),
+    )
+
+
+@pytest.fixture(scope="module", params=SYNTHETIC)
+def made(request, tmp_path_factory) -> tuple[str, Path]:
+    archive = tmp_path_factory.mktemp("made") / "archive.tar"
+    lookup.find("datasets", request.param).make(archive, settings_for(request.param))
+    return request.param, archive
+
+
+def clips_in(kind: str, archive: Path) -> list[tuple[ClipInfo, bytes]]:
+    clip_of = lookup.find("datasets", kind).clip_of
+    files = read_members(archive, lambda name: clip_of(name) is not None)
+    return [(clip_of(name), content) for name, content in files]
+
+
+@pytest.mark.parametrize("kind", lookup.names("datasets"))
+def test_a_dataset_file_keeps_the_contract(kind):
+    dataset = lookup.find("datasets", kind)
+    assert dataset.SOURCE is None or isinstance(dataset.SOURCE, Source)
+    assert dataset.CLASSES is None or len(set(dataset.CLASSES)) == len(dataset.CLASSES) >= 2
+    assert dataset.__doc__ and dataset.clip_of.__doc__
+    for no_clip in ("", "README.md", "LICENSE", "a/b/c.csv", "._a.wav", ".DS_Store"):
+        assert dataset.clip_of(no_clip) is None
+    if dataset.SOURCE:
+        source = dataset.SOURCE
+        algorithm, _, digest = source.checksum.partition(":")
+        assert source.url.startswith("https://") and source.url.endswith(source.file_name)
+        assert (algorithm, len(digest)) in {("sha256", 64), ("md5", 32)} and int(digest, 16)
+        assert source.licence and source.citation
+        assert not hasattr(dataset, "make")
+
+
+EXAMPLES = [
+    ("speech_commands", "yes/0135f3f2_nohash_1.wav", ("yes", "0135f3f2", 0)),
+    ("speech_commands", "./deep/er/yes/0135f3f2_nohash_1.wav", ("yes", "0135f3f2", 0)),
+    ("speech_commands", "_background_noise_/pink_noise.wav", None),
+    ("speech_commands", "chair/0135f3f2_nohash_1.wav", None),
+    ("speech_commands", "yes/._0135f3f2_nohash_1.wav", None),
+    ("synthetic_words", "chair/0135f3f2_nohash_1.wav", ("chair", "0135f3f2", 0)),
+    ("urbansound8k", "UrbanSound8K/audio/fold10/100648-1-0-2.wav", ("car_horn", "100648", 10)),
+    ("urbansound8k", "audio/fold3/7-9-11-12.wav", ("street_music", "7", 3)),
+    ("urbansound8k", "UrbanSound8K/metadata/UrbanSound8K.csv", None),
+    ("urbansound8k", "UrbanSound8K/audio/fold11/100648-1-0-2.wav", None),
+    ("urbansound8k", "UrbanSound8K/audio/fold1/._100648-1-0-2.wav", None),
+    ("folders", "dog/rex.wav", ("dog", "rex", 0)),
+    ("folders", "dog/farm/1.FLAC", ("dog", "farm", 0)),
+    ("folders", "dog/farm/left/1.ogg", ("dog", "farm", 0)),
+    ("folders", "dog/notes.txt", None),
+    ("folders", "loose.wav", None),
+    ("folders", "__MACOSX/dog/rex.wav", None),
+    ("folders", "dog/._rex.wav", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "member", "expected"), EXAMPLES)
+def test_a_path_tells_what_a_clip_is(kind, member, expected):
+    clip = lookup.find("datasets", kind).clip_of(member)
+    assert (clip and (clip.label, clip.group, clip.fold)) == expected
+
+
+def test_ids_of_official_clips_are_short():
+    clip_of = lookup.find("datasets", "speech_commands").clip_of
+    assert clip_of("./yes/0135f3f2_nohash_1.wav").id == "yes/0135f3f2_nohash_1"
+    clip_of = lookup.find("datasets", "urbansound8k").clip_of
+    assert clip_of("UrbanSound8K/audio/fold10/100648-1-0-2.wav").id == "100648-1-0-2"
+
+
+def test_two_formats_of_one_file_are_two_clips():
+    clip_of = lookup.find("datasets", "folders").clip_of
+    assert clip_of("dog/rex.wav").id != clip_of("dog/rex.mp3").id
+
+
+def test_making_twice_in_one_process_gives_the_same_bytes(made, tmp_path):
+    kind, archive = made
+    other = settings_for(kind, n_clips=11)  # moves whatever global state there is
+    lookup.find("datasets", kind).make(tmp_path / "other.tar", other)
+    lookup.find("datasets", kind).make(tmp_path / "again.tar", settings_for(kind))
+    assert (tmp_path / "again.tar").read_bytes() == archive.read_bytes()
+
+
+def test_made_clips_have_unique_ids_and_the_classes_asked_for(made):
+    kind, archive = made
+    clips = [clip for clip, _ in clips_in(kind, archive)]
+    counts = collections.Counter(clip.label for clip in clips)
+    assert len({clip.id for clip in clips}) == len(clips)
+    assert set(counts) == set(settings_for(kind).classes)
+    assert max(counts.values()) == 40
+    assert min(counts.values()) == (15 if kind == "synthetic_urban" else 40)
+
+
+def test_every_made_class_has_many_groups_of_several_clips(made):
+    kind, archive = made
+    for label in settings_for(kind).classes:
+        sizes = collections.Counter(
+            clip.group for clip, _ in clips_in(kind, archive) if clip.label == label
+        )
+        assert len(sizes) >= 10
+        assert max(sizes.values()) >= 2
+
+
+def test_made_clips_decode_and_are_neither_silent_nor_clipped(made):
+    for _, content in clips_in(*made):
+        wave, rate = soundfile.read(io.BytesIO(content))
+        assert 0.5 <= len(wave) / rate <= 4
+        assert np.abs(wave).max() < 0.96
+        assert np.sqrt(np.mean(wave**2)) > 0.003
+
+
+def test_no_made_clip_holds_the_time_of_day(made):
+    assert not any(b"PEAK" in content[:200] for _, content in clips_in(*made))
+
+
+def test_no_two_made_clips_are_alike(made):
+    contents = [content for _, content in clips_in(*made)]
+    assert len(set(contents)) == len(contents)
+
+
+def test_city_sounds_come_in_the_mixed_formats_of_the_official_archive(tmp_path):
+    archive = tmp_path / "a.tar"
+    lookup.find("datasets", "synthetic_urban").make(archive, settings_for("synthetic_urban"))
+    headers = [soundfile.info(io.BytesIO(c)) for _, c in clips_in("synthetic_urban", archive)]
+    assert {h.samplerate for h in headers} == {22_050, 44_100}
+    assert {h.channels for h in headers} == {1, 2}
+    assert {h.subtype for h in headers} == {"PCM_16", "PCM_24", "FLOAT"}
+    folds = collections.defaultdict(set)
+    for clip, _ in clips_in("synthetic_urban", archive):
+        folds[clip.group].add(clip.fold)
+    assert set.union(*folds.values()) == set(range(1, 11))
+    assert all(len(of_recording) == 1 for of_recording in folds.values())
+
+
+def test_the_table_of_city_sounds_agrees_with_the_files(tmp_path):
+    archive = tmp_path / "a.tar"
+    settings = settings_for("synthetic_urban", n_clips=10)
+    lookup.find("datasets", "synthetic_urban").make(archive, settings)
+    ((_, table),) = read_members(archive, lambda name: name.endswith(".csv"))
+    rows = [line.split(",") for line in table.decode().splitlines()[1:]]
+    clips = [clip for clip, _ in clips_in("synthetic_urban", archive)]
+    assert [(f"{c.id}.wav", c.group, str(c.fold), c.label) for c in clips] == [
+        (row[0], row[1], row[2], row[4]) for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [("synthetic_words", ("yes", "../no")), ("synthetic_urban", ("a", "siren"))],
+)
+def test_classes_that_cannot_be_made_are_refused(tmp_path, kind, classes):
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        lookup.find("datasets", kind).make(tmp_path / "a.tar", settings_for(kind, classes))
+
+
+def test_noise_has_unit_power_inside_its_band():
+    noise = _waves.band_noise(16_000, 16_000, 500, 1000, np.random.default_rng(0))
+    power = np.abs(np.fft.rfft(noise)) ** 2
+    assert np.sqrt(np.mean(noise**2)) == pytest.approx(1, rel=1e-4)
+    assert power[400:1200].sum() > 0.7 * power.sum()
+    assert power[4000:].sum() < 0.02 * power.sum()
