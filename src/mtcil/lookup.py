@@ -59,6 +59,8 @@ def _imported_modules(tree: ast.AST) -> set[str]:
 
 
 def _files_of(module: str) -> list[Path]:
-    stem = PACKAGE_DIR.joinpath(*module.split(".")[1:])
-    candidates = [stem / "__init__.py", stem.with_suffix(".py")]
-    return [path.resolve() for path in candidates if path.is_file()]
+    """The module's file, if it is one, and those of the packages that it lies in."""
+    parts = module.split(".")[1:]
+    stem = PACKAGE_DIR.joinpath(*parts)
+    packages = [PACKAGE_DIR.joinpath(*parts[:n]) / "__init__.py" for n in range(len(parts) + 1)]
+    return [path.resolve() for path in (*packages, stem.with_suffix(".py")) if path.is_file()]

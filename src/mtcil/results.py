@@ -117,3 +117,15 @@ def confusion_text(confusion: NDArray[np.int64]) -> str:
 def confusion_from_text(text: str) -> NDArray[np.int64]:
     """The counts that `confusion_text` was given."""
     return np.array([[int(count) for count in row.split()] for row in text.split(";")])
+
+
+def by_seed(runs: pd.DataFrame) -> dict[int, list[float]]:
+    """Step accuracies of each seed of one variant, in percent, in the order of the steps."""
+    ordered = runs.sort_values(["seed", "step"])
+    return {int(seed): run["accuracy"].tolist() for seed, run in ordered.groupby("seed")}
+
+
+def headline_runs(records: pd.DataFrame, dataset: str, heads: str) -> pd.DataFrame:
+    """The runs of one heads setting: of its first row, where several rows have these heads."""
+    runs = records[(records["dataset"] == dataset) & (records["heads"] == heads)]
+    return runs[runs["row"] == runs["row"].iloc[0]] if len(runs) else runs

@@ -30,8 +30,8 @@ class DatasetSettings:
     exemplars: int  # K, all old classes together
     features: str  # a row of `features`
     multitask: str  # the heads setting that stands for "multitask" in tables and figures
-    class_order: tuple[str, ...] | None = None  # null: drawn per seed
-    exclude: tuple[str, ...] = ()  # ids of clips to leave out, e.g. damaged ones
+    class_order: tuple[str, ...] | None  # null: drawn per seed
+    exclude: tuple[str, ...]  # ids of clips to leave out, e.g. damaged ones
 
     def __post_init__(self) -> None:
         _need(len(self.classes) >= 2, "classes: name at least two.")

@@ -1,0 +1,37 @@
+"""Stage draw_figures: all records of the study into pictures, and the CSV rows that DVC draws."""
+
+from _study import PLOTS, RECORDS, run
+
+from mtcil.curves import confusion_rows, step_curve
+from mtcil.files import whole_file
+from mtcil.lookup import find, names
+from mtcil.results import headline_runs, read_stage, write_table
+from mtcil.settings import Study
+
+
+def main(study: Study) -> None:
+    """A PNG per figure; curves of single task, multitask and the headline's heads."""
+    for name in names("figures"):
+        figure = find("figures", name)
+        table = figure.table(study, read_stage(RECORDS, figure.STAGE, getattr(study, figure.SECTION)))
+        if len(table):
+            with whole_file(PLOTS / f"{name}.png") as part:
+                figure.draw(table).savefig(part, format="png", metadata={"Software": None})
+
+    records = read_stage(RECORDS, "learn_steps", study.base_models)
+    dataset = study.datasets[study.shown]
+    shown = {
+        "single": str(dataset.steps[0]),
+        "multitask": dataset.multitask,
+        "headline": study.headline_heads(study.shown),
+    }
+    for name, heads in shown.items():
+        curve = step_curve(headline_runs(records, study.shown, heads))
+        write_table(PLOTS / f"{name}_steps.csv", curve)
+    counts = read_stage(RECORDS, "learn_steps", study.base_models, "confusion")
+    runs = headline_runs(counts, study.shown, shown["headline"])
+    write_table(PLOTS / "headline_confusion.csv", confusion_rows(runs))
+
+
+if __name__ == "__main__":
+    run(main)

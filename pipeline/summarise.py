@@ -1,0 +1,34 @@
+"""Stage summarise: all records of the study into tables and the summary."""
+
+import json
+
+from _study import METRICS, RECORDS, TABLES, run
+
+from mtcil.files import write_text
+from mtcil.lookup import find, names
+from mtcil.results import read_stage, write_markdown, write_table
+from mtcil.settings import Study
+from mtcil.summary import headline, summarise_rows
+
+
+def main(study: Study) -> None:
+    """Only records of rows that `params.yaml` names are read."""
+    records = read_stage(RECORDS, "learn_steps", study.base_models)
+    matrices = read_stage(RECORDS, "learn_steps", study.base_models, "matrix")
+    facts = {
+        name: json.loads((RECORDS / "datasets" / f"{name}.json").read_text("utf-8"))
+        for name in study.datasets
+    }
+    summary = {"datasets": facts, "base_models": summarise_rows(records, matrices)}
+    write_text(METRICS / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(METRICS / "headline.json", json.dumps(headline(study, records), indent=2) + "\n")
+    for name in names("figures"):
+        figure = find("figures", name)
+        table = figure.table(study, read_stage(RECORDS, figure.STAGE, getattr(study, figure.SECTION)))
+        if len(table):
+            write_table(TABLES / f"{name}.csv", table.to_dict("records"))
+            write_markdown(TABLES / f"{name}.md", *figure.markdown(table))
+
+
+if __name__ == "__main__":
+    run(main)

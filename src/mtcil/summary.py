@@ -1,0 +1,98 @@
+"""The numbers of a study: one estimate per row and measure, and the few of the headline."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mtcil.metrics import (
+    average_accuracy_with_base,
+    average_incremental_accuracy,
+    backward_transfer,
+    forgetting,
+)
+from mtcil.results import by_seed, headline_runs
+from mtcil.settings import Study
+from mtcil.significance import Estimate, estimate, paired_difference
+
+FROM_STEPS: dict[str, Callable[[list[float]], float]] = {
+    "average_incremental_accuracy": average_incremental_accuracy,
+    "average_accuracy_with_base": average_accuracy_with_base,
+    "base_accuracy": lambda steps: steps[0],
+    "last_accuracy": lambda steps: steps[-1],
+}
+FROM_MATRIX: dict[str, Callable[[np.ndarray], float]] = {
+    "forgetting": forgetting,
+    "backward_transfer": backward_transfer,
+}
+
+
+def summarise_rows(records: pd.DataFrame, matrices: pd.DataFrame) -> dict[str, Any]:
+    """For each row of base models: mean, std, n and 95 % CI over seeds of each measure."""
+    summary: dict[str, Any] = {}
+    for row, runs in records.groupby("row", sort=False):
+        steps = list(by_seed(runs).values())
+        found = {name: plain(estimate([f(s) for s in steps])) for name, f in FROM_STEPS.items()}
+        squares = [_square(m) for _, m in matrices[matrices["row"] == row].groupby("seed")]
+        if len(squares[0]) > 1:
+            found |= {
+                name: plain(estimate([f(square) for square in squares]))
+                for name, f in FROM_MATRIX.items()
+            }
+        last = runs[runs["step"] == runs["step"].max()].iloc[0]
+        bytes_kept = {
+            name: int(last[name]) for name in ("memory_bytes", "validation_bytes", "teacher_bytes")
+        }
+        summary[str(row)] = {**found, "last_step": bytes_kept}
+    return summary
+
+
+def _square(rows: pd.DataFrame) -> np.ndarray:
+    """A[t, u] of one run from its records; nan above the diagonal."""
+    return rows.pivot_table(index="step", columns="of_step", values="accuracy").to_numpy()
+
+
+def headline(study: Study, records: pd.DataFrame) -> dict[str, Any]:
+    """The few numbers that `dvc metrics show` lists, per dataset.
+
+    Single task, multitask (the dataset's main heads), their paired difference, and the heads
+    that `headline` names.
+    """
+    found: dict[str, Any] = {}
+    for dataset, settings in study.datasets.items():
+        wanted = {
+            "single": str(settings.steps[0]),
+            "multitask": settings.multitask,
+            "headline": study.headline_heads(dataset),
+        }
+        averages = {
+            name: {
+                seed: average_incremental_accuracy(steps)
+                for seed, steps in by_seed(headline_runs(records, dataset, heads)).items()
+            }
+            for name, heads in wanted.items()
+        }
+        found[dataset] = {
+            f"{name}_average": round(float(np.mean(list(values.values()))), 2)
+            for name, values in averages.items()
+            if values
+        }
+        single, multitask = averages["single"], averages["multitask"]
+        shared = sorted(set(single) & set(multitask))
+        if shared:
+            gain = paired_difference([multitask[s] for s in shared], [single[s] for s in shared])
+            found[dataset] |= {
+                "multitask_gain": round(gain.mean, 2),
+                "multitask_gain_low": round(gain.low, 2) if gain.n > 1 else None,
+                "multitask_gain_high": round(gain.high, 2) if gain.n > 1 else None,
+                "seeds": gain.n,
+            }
+    return found
+
+
+def plain(found: Estimate) -> dict[str, float | int | None]:
+    """Rounded numbers for JSON; None where there is none, e.g. the CI of one seed."""
+    numbers = {"mean": found.mean, "std": found.std, "ci_low": found.low, "ci_high": found.high}
+    rounded = {k: round(v, 4) if np.isfinite(v) else None for k, v in numbers.items()}
+    return {"n": found.n, **rounded}

@@ -1,0 +1,239 @@
+"""Downloads go on where they broke off, are checked, and explain what went wrong."""
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mtcil import resume
+from mtcil.datasets import Source
+from mtcil.errors import UserError
+from mtcil.transfer import fetch, provide_archive
+
+CONTENT = np.random.default_rng(0).bytes(700_000)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` at /data.tar.gz; notes the requests; can break off and misbehave."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.etag: str | None = '"one"'
+        self.modified: str | None = None
+        self.break_after: list[int] = []  # bytes of each of the next answers
+        self.statuses: list[int] = []  # of the next answers, before any other
+        self.takes_ranges = True
+        self.encoding: str | None = None
+        self.redirect: str | None = None
+        self.requests: list[dict[str, str]] = []
+
+    def source(self, content: bytes = CONTENT, path: str = "data.tar.gz") -> Source:
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        url = f"http://127.0.0.1:{self.server_port}/{path}"
+        return Source(url, "data.tar.gz", len(content), f"md5:{digest}", "free", "nobody")
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        server, asked = self.server, dict(self.headers)
+        server.requests.append(asked)
+        start = 0
+        if server.statuses:
+            return self.send_error(server.statuses.pop(0))
+        if self.path != "/data.tar.gz":
+            return self.send_error(404)
+        if server.redirect:
+            self.send_response(302)
+            self.send_header("Location", server.redirect)
+            return self.end_headers()
+        fresh = asked.get("If-Range") in (server.etag, server.modified)
+        if "Range" in asked and server.takes_ranges and fresh:
+            start = int(asked["Range"].removeprefix("bytes=").removesuffix("-"))
+            if start >= len(server.content):
+                return self.send_error(416)
+        self.answer(start)
+
+    def answer(self, start: int) -> None:
+        server, body = self.server, self.server.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        total = len(server.content)
+        headers = {
+            "Content-Range": f"bytes {start}-{total - 1}/{total}" if start else None,
+            "ETag": server.etag,
+            "Last-Modified": server.modified,
+            "Content-Encoding": server.encoding,
+        }
+        for name, value in headers.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[: server.break_after.pop(0)] if server.break_after else body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(resume, "BACKOFF_SECONDS", 0)
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def one_attempt(monkeypatch):
+    monkeypatch.setattr(resume, "ATTEMPTS", 1)
+
+
+def break_off(server: Server, tmp_path, n_bytes: int) -> None:
+    """A first run that ends, as if killed, when `n_bytes` have come."""
+    server.break_after = [n_bytes]
+    server.statuses = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resume, "_may_pass", lambda error: False)
+        with pytest.raises(UserError, match="What has come is kept"):
+            fetch(server.source(), tmp_path / "out", tmp_path / "partial")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def fetched(server: Server, tmp_path, **source: object) -> bytes:
+    archive = fetch(server.source(**source), tmp_path / "out", tmp_path / "partial")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["data.tar.gz"]
+    assert list((tmp_path / "partial").iterdir()) == []
+    return archive.read_bytes()
+
+
+def test_an_archive_is_downloaded_whole_and_silently(server, tmp_path, capsys):
+    assert fetched(server, tmp_path) == CONTENT
+    assert "Range" not in server.requests[0]
+    assert "%" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("validator", ["etag", "modified"])
+def test_a_later_run_asks_only_for_the_rest(server, tmp_path, validator):
+    if validator == "modified":
+        server.etag, server.modified = 'W/"weak"', "Sun, 01 Jan 2023 00:00:00 GMT"
+    break_off(server, tmp_path, 300_000)
+    assert fetched(server, tmp_path) == CONTENT
+    assert len(server.requests) == 2
+    assert server.requests[1]["Range"] == "bytes=300000-"
+    assert server.requests[1]["If-Range"] == getattr(server, validator)
+
+
+def test_one_run_goes_on_by_itself_as_long_as_bytes_come(server, tmp_path, one_attempt):
+    server.break_after = [100_000, 100_000, 100_000]
+    assert fetched(server, tmp_path) == CONTENT
+    ranges = [asked.get("Range") for asked in server.requests]
+    assert ranges == [None, "bytes=100000-", "bytes=200000-", "bytes=300000-"]
+
+
+def test_a_file_that_changed_on_the_server_is_downloaded_afresh(server, tmp_path):
+    break_off(server, tmp_path, 300_000)
+    server.content, server.etag = CONTENT[::-1], '"two"'
+    assert fetched(server, tmp_path, content=CONTENT[::-1]) == CONTENT[::-1]
+    assert server.requests[1]["If-Range"] == '"one"'
+
+
+def test_a_server_without_ranges_sends_the_whole_again(server, tmp_path):
+    break_off(server, tmp_path, 300_000)
+    server.takes_ranges = False
+    assert fetched(server, tmp_path) == CONTENT
+
+
+def test_without_a_validator_nothing_is_resumed(server, tmp_path):
+    server.etag = None
+    break_off(server, tmp_path, 300_000)
+    assert fetched(server, tmp_path) == CONTENT
+    assert "Range" not in server.requests[1]
+
+
+def test_a_server_that_always_breaks_off_ends_in_an_error(server, tmp_path):
+    server.takes_ranges, server.break_after = False, [300_000] * 100
+    with pytest.raises(UserError, match="What has come is kept"):
+        fetch(server.source(), tmp_path / "out", tmp_path / "partial")
+    assert len(server.requests) <= resume.ATTEMPTS + 1
+
+
+def test_a_partial_file_that_is_too_long_is_dropped(server, tmp_path):
+    break_off(server, tmp_path, 300_000)
+    with (tmp_path / "partial" / "data.tar.gz.part").open("ab") as partial:
+        partial.write(bytes(500_000))
+    assert fetched(server, tmp_path) == CONTENT
+
+
+def test_a_download_killed_before_its_check_is_not_repeated(server, tmp_path, monkeypatch):
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pooch.core.hash_matches", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(server.source(), tmp_path / "out", tmp_path / "partial")
+    monkeypatch.undo()
+    assert fetched(server, tmp_path) == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_wrong_checksum_is_told_and_the_next_try_starts_afresh(server, tmp_path):
+    server.content = CONTENT[:-1] + b"!"
+    expected = server.source().checksum.removeprefix("md5:")
+    got = server.source(server.content).checksum.removeprefix("md5:")
+    with pytest.raises(UserError, match=rf"expected md5:{expected} but got {got}.*MTCIL_SOURCE_"):
+        fetch(server.source(), tmp_path / "out", tmp_path / "partial")
+    assert list((tmp_path / "out").iterdir()) == []
+    server.content = CONTENT
+    assert fetched(server, tmp_path) == CONTENT
+    assert "Range" not in server.requests[1]
+
+
+def test_a_busy_server_is_asked_again(server, tmp_path):
+    server.statuses = [503, 429]
+    assert fetched(server, tmp_path) == CONTENT
+
+
+def test_a_missing_file_is_told_at_once(server, tmp_path):
+    with pytest.raises(UserError, match="404"):
+        fetch(server.source(path="gone"), tmp_path / "out", tmp_path / "partial")
+    assert len(server.requests) == 1
+
+
+def test_a_body_is_stored_as_sent_whatever_encoding_the_server_calls_it(server, tmp_path):
+    server.encoding = "x-gzip"
+    assert fetched(server, tmp_path) == CONTENT
+
+
+def test_without_a_network_the_error_names_the_way_out(server, tmp_path):
+    source = server.source()
+    server.server_close()
+    with pytest.raises(UserError, match=r"Cannot download.*set MTCIL_SOURCE_GSC to its absolute"):
+        fetch(source, tmp_path / "out", tmp_path / "partial", "MTCIL_SOURCE_GSC")
+
+
+@pytest.mark.parametrize("url", ["http://example.org/a", "file:///etc/passwd", "ftp://127.0.0.1/a"])
+def test_only_https_is_accepted(server, tmp_path, url):
+    with pytest.raises(UserError, match="is not https"):
+        fetch(Source(url, "a", None, "md5:0", "", ""), tmp_path / "out", tmp_path / "partial")
+
+
+def test_what_is_downloaded_is_called_official(server, tmp_path):
+    settings = SimpleNamespace(kind="any")  # of which only the kind matters here
+    dataset = SimpleNamespace(SOURCE=server.source())
+    places = (tmp_path / "out", tmp_path / "partial")
+    facts = provide_archive("gsc", settings, dataset, *places, None, print)
+    assert facts["official"] is True
+    assert (facts["origin"], facts["file"]) == ("official URL", "data.tar.gz")
+    assert (facts["url"], facts["licence"]) == (server.source().url, "free")
+    assert facts["sha256"] == hashlib.sha256(CONTENT).hexdigest()
