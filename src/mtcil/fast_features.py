@@ -26,9 +26,7 @@ Doubles = NDArray[np.float64]
 
 GROUP = 32  # frames transformed at once; few enough to stay in the processor's cache
 LARGEST_N_FFT = 8_192  # beyond it a hundred chroma banks take too much memory
-LARGEST_QUANTILE = 16  # bins averaged to a peak; beyond it sorting is faster
-QUANTILE = 0.02  # librosa's: the share of a band that makes its peak, and its valley
-TUNINGS = np.linspace(-0.5, 0.5, 101)  # edges of librosa's histogram, in semitones
+LARGEST_QUANQUANTUNINGS = np.linspace(-0.5, 0.5, 101)  # edges of librosa's histogram, in semitones
 PITCHES = (150.0, 4_000.0)  # Hz, where librosa looks for the tuning
 TINY = np.finfo(np.float32).tiny  # below it librosa does not normalise
 
@@ -67,7 +65,8 @@ def compute(waveform: Floats, settings: FeatureSettings) -> Floats:
 
 class _Scratch(threading.local):
     """Memory for what lies between, kept from clip to clip: asking the system anew for a
-    megabyte per clip takes longer than the transform."""
+    megabyte per clip takes longer than the transform. The magnitude has rows of zeros at its
+    end, so that `_chroma` finds whole fours."""
 
     settings: FeatureSettings | None = None
 
@@ -75,10 +74,12 @@ class _Scratch(threading.local):
         if self.settings == settings:
             return
         n_frames, n_freqs = settings.n_frames, settings.n_fft // 2 + 1
+        n_rows = -(-n_freqs // 4) * 4
         self.frames = np.empty((min(GROUP, n_frames), settings.n_fft))
         self.spectrum = np.empty((len(self.frames), n_freqs), np.complex64)
         self.rows = np.empty((len(self.frames), n_freqs), np.float32)
-        self.magnitude = np.empty((n_freqs, n_frames), np.float32)
+        self.magnitude = np.zeros((n_rows, n_frames), np.float32)
+        self.places = np.empty(n_freqs * n_frames, np.int32)
         self.peaks = np.empty((2, n_freqs * n_frames), np.float32)
         self.parts = np.empty((settings.n_bins, n_frames), np.float32)
         self.settings = settings
@@ -95,7 +96,7 @@ def _fill_magnitude(waveform: Floats, settings: FeatureSettings, magnitude: Floa
     window = _window(settings.n_fft)
     before = settings.n_fft // 2 if settings.centred else 0
     for t in range(0, settings.n_frames, GROUP):
-        group = magnitude[:, t : t + GROUP]
+        group = magnitude[: settings.n_fft // 2 + 1, t : t + GROUP]
         n = group.shape[1]
         frames, spectrum, rows = _scratch.frames[:n], _scratch.spectrum[:n], _scratch.rows[:n]
         _windowed_frames(
@@ -177,12 +178,14 @@ def _tuning(magnitude: Floats, settings: FeatureSettings) -> int:
     What librosa leaves to numpy's own float32 functions is left to them here too.
     """
     first, end = _bins_with_pitch(settings)
-    n = _find_peaks(magnitude, first, end, settings.sample_rate, settings.n_fft, _scratch.peaks)
+    n = _find_peaks(magnitude, first, end, _scratch.places)
     if n == 0:
         return len(TUNINGS) // 2  # 0: silence has no tuning
-    pitches, heights = _scratch.peaks[:, :n]
-    octaves = np.log2(pitches[heights >= np.median(heights)] / 27.5)  # above the lowest A
-    return int(_fullest_bin(octaves * np.float32(settings.chroma or 12), TUNINGS))
+    pitches, heights = peaks = _scratch.peaks[:, :n]
+    _place_peaks(magnitude, _scratch.places[:n], settings.sample_rate, settings.n_fft, peaks)
+    semitones = np.log2(pitches / 27.5)  # octaves above the lowest A
+    semitones *= np.float32(settings.chroma or 12)
+    return int(_fullest_bin(semitones, heights >= _median(heights), TUNINGS))
 
 
 @functools.cache
@@ -195,12 +198,12 @@ def _bins_with_pitch(settings: FeatureSettings) -> tuple[int, int]:
 
 
 @njit(cache=True)
-def _find_peaks(magnitude, first, end, sample_rate, n_fft, found):  # type: ignore[no-untyped-def]
-    """librosa.piptrack of the power: frequencies (Hz) and heights of its peaks, into `found`.
+def _find_peaks(magnitude, first, end, places):  # type: ignore[no-untyped-def]
+    """Find the peaks that librosa.piptrack finds in the power; returns how many there are.
 
     A peak is a bin of `first` to `end`, above its lower and not below its upper neighbour,
-    and above a tenth of its frame's largest value; a parabola through the three places it.
-    Double and single precision take turns as they do in librosa. Returns the number of peaks.
+    and above a tenth of its frame's largest value. `places` gets its bin x n_frames + frame.
+    Whether there is one is added, not asked: it cannot be foretold.
     """
     n_freqs, n_frames = magnitude.shape
     floor = np.zeros(n_frames, np.float32)
@@ -209,34 +212,65 @@ def _find_peaks(magnitude, first, end, sample_rate, n_fft, found):  # type: igno
         for t in range(n_frames):
             floor[t] = max(floor[t], row[t])
     floor[:] = np.float32(0.1) * (floor * floor)
-    below, here, above = np.empty((3, n_frames), np.float32)
-    here[:] = magnitude[first - 1] ** 2
-    above[:] = magnitude[first] ** 2
+    is_peak = np.empty(n_frames, np.uint8)
     n = 0
     for f in range(first, end):
-        below, here, above = here, above, below
-        row = magnitude[f + 1]
+        below, here, above = magnitude[f - 1], magnitude[f], magnitude[f + 1]
         for t in range(n_frames):
-            above[t] = row[t] * row[t]
+            low, power, high = below[t] * below[t], here[t] * here[t], above[t] * above[t]
+            is_peak[t] = (power > floor[t]) & (power > low) & (power >= high)
         for t in range(n_frames):
-            if here[t] > floor[t] and here[t] > below[t] and here[t] >= above[t]:
-                slope = (above[t] - below[t]) / np.float32(2)
-                bend = np.float64(above[t] + below[t]) - 2.0 * here[t]
-                shift = np.float32(0)
-                if abs(slope) < abs(bend):
-                    shift = np.float32(-slope / bend)
-                found[0, n] = (f + np.float64(shift)) * sample_rate / n_fft
-                found[1, n] = here[t] + np.float32(0.5) * slope * shift
-                n += 1
+            places[n] = f * n_frames + t
+            n += is_peak[t]
     return n
 
 
 @njit(cache=True)
-def _fullest_bin(semitones, edges):  # type: ignore[no-untyped-def]
+def _place_peaks(magnitude, places, sample_rate, n_fft, peaks):  # type: ignore[no-untyped-def]
+    """Frequencies (Hz) and heights of peaks of the power, by a parabola through three bins.
+
+    Double and single precision take turns as they do in librosa.piptrack.
+    """
+    n_frames = magnitude.shape[1]
+    for k in range(len(places)):
+        f, t = places[k] // n_frames, places[k] % n_frames
+        below, here, above = magnitude[f - 1, t], magnitude[f, t], magnitude[f + 1, t]
+        below, here, above = below * below, here * here, above * above
+        slope = (above - below) / np.float32(2)
+        bend = np.float64(above + below) - 2.0 * here
+        shift = np.float32(-slope / bend if abs(slope) < abs(bend) else 0.0)
+        peaks[0, k] = (f + np.float64(shift)) * sample_rate / n_fft
+        peaks[1, k] = here + np.float32(0.5) * slope * shift
+
+
+@njit(cache=True)
+def _median(values):  # type: ignore[no-untyped-def]
+    """np.median of float32 values above zero, by counting: their bits sort as they do."""
+    bits = values.view(np.uint32)
+    middle = np.empty(2, np.uint32)
+    for side in range(2):
+        rank, found = (len(bits) - 1 + side) // 2, np.uint32(0)
+        for shift in (22, 11, 0):
+            counts = np.zeros(2048, np.int64)
+            for b in bits:
+                if shift == 22 or b >> (shift + 11) == found:
+                    counts[(b >> shift) & 2047] += 1
+            digit = 0
+            while rank >= counts[digit]:
+                rank -= counts[digit]
+                digit += 1
+            found = np.uint32((found << 11) | digit)
+        middle[side] = found
+    low, high = middle.view(np.float32)
+    return (low + high) / np.float32(2)
+
+
+@njit(cache=True)
+def _fullest_bin(semitones, counted, edges):  # type: ignore[no-untyped-def]
     """Index of the bin of `edges` with most of the semitones' fractions, -0.5 to 0.5."""
     counts = np.zeros(len(edges) - 1, np.int64)
-    for semitone in semitones:
-        fraction = semitone - np.floor(semitone)
+    for i in range(len(semitones)):
+        fraction = semitones[i] - np.floor(semitones[i])
         if fraction >= 0.5:
             fraction -= np.float32(1)
         k = min(int((fraction + 0.5) * len(counts)), len(counts) - 1)
@@ -244,45 +278,39 @@ def _fullest_bin(semitones, edges):  # type: ignore[no-untyped-def]
             k -= 1
         while k < len(counts) - 1 and edges[k + 1] <= fraction:
             k += 1
-        counts[k] += 1
+        counts[k] += counted[i]
     return np.argmax(counts)
 
 
 @functools.lru_cache(maxsize=200)
 def _chroma_bank(settings: FeatureSettings, tuning: int) -> Floats:
-    return librosa.filters.chroma(
+    """librosa's chroma filter bank, with columns of zeros up to whole fours."""
+    bank = librosa.filters.chroma(
         sr=settings.sample_rate,
         n_fft=settings.n_fft,
         tuning=TUNINGS[tuning],
         n_chroma=settings.chroma or 12,
     )
+    return np.pad(bank, ((0, 0), (0, -bank.shape[1] % 4)))
 
 
 @njit(cache=True)
 def _chroma(magnitude, bank, out):  # type: ignore[no-untyped-def]
     """Weighted sums of the power, divided by the largest of each frame: out (n_chroma, n_frames).
 
-    Four bins are added up before they join the total, which halves its rounding error.
+    Four bins are added up before they join the total: fewer passes, smaller rounding errors.
     """
     n_chroma, n_frames = out.shape
-    n_freqs = len(magnitude)
-    padded = np.zeros((4, n_frames), np.float32)
-    weights = np.zeros(4, np.float32)
+    power = np.empty((4, n_frames), np.float32)
+    p0, p1, p2, p3 = power
     out[:] = 0
-    for f0 in range(0, n_freqs, 4):
-        for f in range(f0, f0 + 4):
-            squared = padded[f - f0]
-            if f < n_freqs:
-                row = magnitude[f]
-                for t in range(n_frames):
-                    squared[t] = row[t] * row[t]
-            else:
-                squared[:] = 0
-        p0, p1, p2, p3 = padded[0], padded[1], padded[2], padded[3]
+    for f in range(0, len(magnitude), 4):
+        for k in range(4):
+            row, squared = magnitude[f + k], power[k]
+            for t in range(n_frames):
+                squared[t] = row[t] * row[t]
         for c in range(n_chroma):
-            for f in range(f0, min(f0 + 4, n_freqs)):
-                weights[f - f0] = bank[c, f]
-            w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+            w0, w1, w2, w3 = bank[c, f], bank[c, f + 1], bank[c, f + 2], bank[c, f + 3]
             total = out[c]
             for t in range(n_frames):
                 total[t] += (w0 * p0[t] + w1 * p1[t]) + (w2 * p2[t] + w3 * p3[t])
@@ -361,15 +389,14 @@ def _contrast(magnitude: Floats, bands: NDArray[np.int64], out: Floats) -> None:
 def _valleys_and_peaks(magnitude, bands, out):  # type: ignore[no-untyped-def]
     """Means of the smallest and of the largest magnitudes of each band: out (2, n_bands, n_frames).
 
-    The smallest so far stand sorted in `low`, one row per rank; a new value sinks to its place.
+    The smallest so far stand in `low`, sorted, one row per rank; a new value sinks to its place.
     """
-    n_frames = magnitude.shape[1]
+    n_frames = out.shape[2]
+    sinking, rising = np.empty((2, n_frames), np.float32)
     for band in range(len(bands)):
         first, end, n = bands[band]
         low = np.full((n, n_frames), np.inf, np.float32)
         high = np.full((n, n_frames), -np.inf, np.float32)
-        sinking = np.empty(n_frames, np.float32)
-        rising = np.empty(n_frames, np.float32)
         for f in range(first, end):
             sinking[:] = magnitude[f]
             rising[:] = magnitude[f]
@@ -377,11 +404,9 @@ def _valleys_and_peaks(magnitude, bands, out):  # type: ignore[no-untyped-def]
                 lowest, highest = low[k], high[k]
                 for t in range(n_frames):
                     value, other = sinking[t], lowest[t]
-                    lowest[t] = min(value, other)
-                    sinking[t] = max(value, other)
+                    lowest[t], sinking[t] = min(value, other), max(value, other)
                     value, other = rising[t], highest[t]
-                    highest[t] = max(value, other)
-                    rising[t] = min(value, other)
+                    highest[t], rising[t] = max(value, other), min(value, other)
         for t in range(n_frames):
             valley, peak = np.float32(0), np.float32(0)
             for k in range(n):

@@ -12,9 +12,10 @@ from mtcil.settings import NetworkSettings
 class Network(nn.Module):
     """Backbone and head (paper, section 4.1).
 
-    Each block is Conv2D, ReLU, BatchNorm, in the paper's order, then max-pooling (ours: the
-    paper gives no down-sampling). Then Dropout, average pooling over what is left of frames
-    and bins, and a linear head.
+    Each block is Conv2D, ReLU, BatchNorm, in the paper's order, with max-pooling right after
+    the convolution (ours: the paper gives no down-sampling; pooling and ReLU may change places
+    without changing a value, and what follows is cheaper on the smaller map). Then Dropout,
+    average pooling over what is left of frames and bins, and a linear head.
     """
 
     def __init__(self, settings: NetworkSettings, n_classes: int, generator: torch.Generator):
@@ -65,8 +66,8 @@ class Network(nn.Module):
 
 def _block(n_in: int, n_out: int, kernel: int, stride: int, pool: int) -> nn.Sequential:
     convolution = nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2)
-    layers = [convolution, nn.ReLU(), nn.BatchNorm2d(n_out)]
-    return nn.Sequential(*layers, *([nn.MaxPool2d(pool)] if pool > 1 else []))
+    pooling = [nn.MaxPool2d(pool)] if pool > 1 else []
+    return nn.Sequential(convolution, *pooling, nn.ReLU(), nn.BatchNorm2d(n_out))
 
 
 def draw_uniform(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:

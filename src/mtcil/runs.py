@@ -19,7 +19,7 @@ from mtcil.errors import UserError
 from mtcil.files import file_digest, whole_file
 from mtcil.learner import Learner, from_plain, to_plain
 from mtcil.lookup import PACKAGE_DIR, find
-from mtcil.parallel import run_all
+from mtcil.parallel import keep_freed_memory, run_all
 from mtcil.progress import reporter, watched
 from mtcil.protocol import draw_tasks
 from mtcil.randomness import numpy_generator
@@ -89,7 +89,7 @@ def base_tasks(
     heads, split = Heads.parse(base.heads, dataset.steps[0]), split_of(study, row)
     about = [
         *_environment(device), code_digest([PACKAGE_DIR / "base.py", PACKAGE_DIR / "data.py"]),
-        features_digest(features_dir), learnt_from(dataset), split, study.network,
+        features_digest(features_dir), learnt_from(dataset), split, study.networks[dataset.network],
         study.base_training, heads, base.passes,
     ]  # fmt: skip
     return [
@@ -115,7 +115,7 @@ def train_one_base(task: BaseTask) -> tuple[int, dict[str, Any]]:
         data.validation[of_labels(data.validation, 0, n_base)],
         tasks,
         task.passes,
-        task.study.network,
+        task.study.networks[task.dataset.network],
         task.study.base_training,
         Streams(task.seed, 0),
         reporter(task.board, f"{task.row} seed {task.seed}"),
@@ -155,7 +155,7 @@ def step_tasks(
         for budget in budgets:
             plan = Plan(
                 dataset.steps, method_name, used, study.step_training, study.memory, budget,
-                study.network,
+                study.networks[dataset.network],
             )  # fmt: skip
             for seed in study.seeds:
                 run = Run(
@@ -255,6 +255,7 @@ def prepare_worker(device: str) -> torch.device:
     """One thread per process on CPU: with several runs at once more threads are slower."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     return torch.device(device)
 
 

@@ -29,6 +29,7 @@ class DatasetSettings:
     steps: tuple[int, ...]  # classes per step; the first is the base step
     exemplars: int  # K, all old classes together
     features: str  # a row of `features`
+    network: str  # a row of `networks`
     multitask: str  # the heads setting that stands for "multitask" in tables and figures
     class_order: tuple[str, ...] | None  # null: drawn per seed
     exclude: tuple[str, ...]  # ids of clips to leave out, e.g. damaged ones
@@ -108,12 +109,12 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """Blocks of Conv2D, ReLU, BatchNorm, max-pooling; then dropout and average pooling."""
+    """Blocks of Conv2D, max-pooling, ReLU, BatchNorm; then dropout and average pooling."""
 
     channels: tuple[int, ...]
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
-    pools: tuple[int, ...]  # side of the max-pooling after the block; 1 is none
+    pools: tuple[int, ...]  # side of the max-pooling after the convolution; 1 is none
     dropout: float
 
     def __post_init__(self) -> None:
@@ -262,7 +263,7 @@ class Study:
     datasets: dict[str, DatasetSettings]
     features: dict[str, FeatureSettings]
     split: SplitSettings
-    network: NetworkSettings
+    networks: dict[str, NetworkSettings]
     base_training: BaseTrainingSettings
     step_training: StepTrainingSettings
     memory: MemorySettings
@@ -280,15 +281,19 @@ class Study:
             self.exemplars is None or self.exemplars >= 0,
             f"exemplars must be a whole number, 0 or more, or null; got {self.exemplars}.",
         )
-        _need(
-            self.step_training.frozen_blocks <= len(self.network.channels),
-            "step_training.frozen_blocks is larger than the number of blocks in network.channels.",
-        )
         _need(self.shown in self.datasets, f"shown: there is no datasets.{self.shown}.")
         for name, dataset in self.datasets.items():
             _need(
                 dataset.features in self.features,
                 f"datasets.{name}.features: there is no features.{dataset.features}.",
+            )
+            _need(
+                dataset.network in self.networks,
+                f"datasets.{name}.network: there is no networks.{dataset.network}.",
+            )
+            _need(
+                self.step_training.frozen_blocks <= len(self.networks[dataset.network].channels),
+                f"step_training.frozen_blocks is larger than networks.{dataset.network} has blocks.",
             )
         for name, base in self.base_models.items():
             where = f"base_models.{name}"

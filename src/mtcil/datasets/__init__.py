@@ -6,6 +6,7 @@ A dataset file states:
     CLASSES: tuple[str, ...] | None   all class names that it knows; None takes any
     def clip_of(member: str) -> ClipInfo | None
         what a file of the archive is, from its path alone; None for files that are no clips
+    ROOT_IS_DROPPED = True     only where folders above all clips mean nothing: they are dropped
     def make(archive: Path, settings: DatasetSettings) -> None
         only in synthetic datasets: write the archive, in the layout that `clip_of` reads
 """
