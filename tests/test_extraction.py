@@ -29,6 +29,8 @@ def settings(clips_per_class=10, exclude=()):
         steps=(2, 1),
         exemplars=4,
         features="small",
+        network="small",
+        class_order=None,
         multitask="2",
         exclude=exclude,
     )

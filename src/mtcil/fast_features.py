@@ -26,7 +26,9 @@ Doubles = NDArray[np.float64]
 
 GROUP = 32  # frames transformed at once; few enough to stay in the processor's cache
 LARGEST_N_FFT = 8_192  # beyond it a hundred chroma banks take too much memory
-LARGEST_QUANQUANTUNINGS = np.linspace(-0.5, 0.5, 101)  # edges of librosa's histogram, in semitones
+LARGEST_QUANTILE = 16  # bins averaged to a peak; beyond it sorting is faster
+QUANTILE = 0.02  # librosa's: the share of a band that makes its peak, and its valley
+TUNINGS = np.linspace(-0.5, 0.5, 101)  # edges of librosa's histogram, in semitones
 PITCHES = (150.0, 4_000.0)  # Hz, where librosa looks for the tuning
 TINY = np.finfo(np.float32).tiny  # below it librosa does not normalise
 

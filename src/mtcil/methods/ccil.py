@@ -69,14 +69,14 @@ def learn_step(
     kd_weight = distillation_weight(config.kd_weight, n_old + n_new, n_new, config.kd_exponent)
     # The teacher does not change during the step: its logits are computed once.
     teacher_new = in_batches(teacher, clips.new.features)
-    teacher_balanced = in_batches(teacher, balanced.features) if len(balanced) else teacher_new[:0]
+    teacher_balanced = in_batches(teacher, balanced.features)
 
     def learn_phase(name: str, phase: PhaseSettings, terms: set[str]) -> int:
         frozen = training.frozen_blocks if name == "head_first" else 0
         # Nor do frozen blocks: what they make of the clips is computed once per phase.
         new_x, balanced_x, validation_x = (
             in_batches(lambda x: network.maps(x, 0, frozen), part.features)
-            if frozen and len(part)
+            if frozen
             else part.features
             for part in (clips.new, balanced, clips.validation)
         )

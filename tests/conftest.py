@@ -1,0 +1,59 @@
+"""What several tests share: small clips, a small network, small settings."""
+
+import numpy as np
+import pytest
+import torch
+
+from mtcil.clips import Clips
+from mtcil.data import SplitData
+from mtcil.settings import (
+    BaseTrainingSettings,
+    NetworkSettings,
+    PhaseSettings,
+    SgdSettings,
+    StepTrainingSettings,
+)
+
+torch.set_num_threads(1)
+
+SGD = SgdSettings(batch=16, momentum=0.9, weight_decay=0.0)
+NETWORK = NetworkSettings((4, 8, 8, 8), (3, 3, 3, 3), (1, 1, 1, 1), (2, 2, 1, 1), 0.5)
+
+
+def phase(epochs: int, patience: int | None = None, rate: float = 0.1) -> PhaseSettings:
+    return PhaseSettings(epochs, patience, rate, "constant")
+
+
+def blobs(n_per_class: int, n_classes: int, seed: int) -> Clips:
+    """Clips that are easy to tell apart: each class has a bright patch in its own place."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n_classes).repeat_interleave(n_per_class)
+    x = 0.3 * torch.randn(len(labels), 1, 8, 8, generator=generator)
+    for row, label in enumerate(labels.tolist()):
+        top, left = divmod(label, 4)
+        x[row, 0, 2 * top : 2 * top + 2, 2 * left : 2 * left + 2] += 3
+    return Clips(x.to(memory_format=torch.channels_last), labels)
+
+
+@pytest.fixture
+def network_settings() -> NetworkSettings:
+    return NETWORK
+
+
+@pytest.fixture
+def base_training() -> BaseTrainingSettings:
+    return BaseTrainingSettings(SGD, phase(6), task_weight=1.0)
+
+
+@pytest.fixture
+def step_training() -> StepTrainingSettings:
+    return StepTrainingSettings(SGD, phase(3), phase(3, rate=0.02), 3, "all_seen", 0.2)
+
+
+@pytest.fixture
+def data() -> SplitData:
+    """Eight classes: 20 training, 10 test and 4 validation clips of each."""
+    order = tuple(f"class{i}" for i in range(8))
+    sizes = {"train": 20, "test": 10, "validation": 4}
+    parts = {part: blobs(n, 8, seed) for seed, (part, n) in enumerate(sizes.items())}
+    return SplitData(order, {part: np.arange(0) for part in parts}, **parts)

@@ -1,0 +1,106 @@
+"""mtcil.metrics, by hand, by the paper's own table, and against scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from mtcil import metrics
+from mtcil.significance import estimate, paired_difference
+
+TABLE_2 = [  # the paper's six rows: step accuracies and the average that it prints
+    ([96.97, 60.23, 43.79, 35.73, 29.46, 26.22], 39.09),
+    ([97.08, 60.75, 43.34, 37.43, 36.20, 34.85], 42.52),
+    ([97.25, 88.77, 79.07, 72.88, 72.82, 57.27], 74.16),
+    ([96.78, 84.65, 78.27, 77.91, 73.60, 72.55], 77.39),
+    ([97.12, 85.72, 80.64, 78.99, 74.30, 71.93], 78.32),
+    ([97.35, 87.92, 81.47, 77.66, 73.80, 73.27], 78.82),
+]
+
+
+@pytest.mark.parametrize(("step_accuracies", "printed"), TABLE_2)
+def test_gives_the_averages_the_paper_prints(step_accuracies, printed):
+    found = metrics.average_incremental_accuracy(step_accuracies)
+    assert found == pytest.approx(printed, abs=0.011)
+
+
+def test_the_average_with_base_includes_the_base_step():
+    assert metrics.average_accuracy_with_base([90.0, 60.0, 30.0]) == pytest.approx(60.0)
+    assert metrics.average_incremental_accuracy([90.0, 60.0, 30.0]) == pytest.approx(45.0)
+
+
+def random_labels(n_classes=6, n=300):
+    rng = np.random.default_rng(0)
+    true = rng.choice(n_classes, n, p=np.arange(1, n_classes + 1) / 21)
+    return true, np.where(rng.random(n) < 0.7, true, rng.integers(0, n_classes, n))
+
+
+def test_agrees_with_scikit_learn():
+    true, predicted = random_labels()
+    confusion = metrics.confusion_counts(true, predicted, 6)
+    np.testing.assert_array_equal(confusion, sk.confusion_matrix(true, predicted))
+    assert metrics.step_accuracy(confusion) == pytest.approx(
+        100 * sk.accuracy_score(true, predicted)
+    )
+    assert metrics.class_accuracy(confusion) == pytest.approx(
+        100 * sk.balanced_accuracy_score(true, predicted)
+    )
+    assert metrics.macro_f1(confusion) == pytest.approx(
+        100 * sk.f1_score(true, predicted, average="macro")
+    )
+
+
+def test_group_accuracy_counts_only_the_groups_clips():
+    confusion = np.array([[3, 1, 0], [0, 2, 2], [1, 0, 3]])
+    assert metrics.group_accuracy(confusion, 0, 2) == pytest.approx(100 * 5 / 8)
+    assert metrics.group_accuracy(confusion, 2, 3) == pytest.approx(75.0)
+    assert np.isnan(metrics.group_accuracy(confusion, 0, 0))
+
+
+def test_accuracy_matrix_agrees_with_step_accuracy():
+    steps = (2, 1, 2)
+    confusions = []
+    for n in np.cumsum(steps):
+        true, predicted = random_labels(int(n) if n == 6 else 6)
+        keep = (true < n) & (predicted < n)
+        confusions.append(metrics.confusion_counts(true[keep], predicted[keep], int(n)))
+    matrix = metrics.accuracy_matrix(confusions, steps)
+    ends = np.cumsum(steps)
+    for t, confusion in enumerate(confusions):
+        clips = [confusion[e - s : e].sum() for e, s in zip(ends[: t + 1], steps, strict=False)]
+        weighted = np.average(matrix[t, : t + 1], weights=clips)
+        assert weighted == pytest.approx(metrics.step_accuracy(confusion))
+        assert np.isnan(matrix[t, t + 1 :]).all()
+
+
+def test_forgetting_and_backward_transfer_by_hand():
+    nan = np.nan
+    matrix = np.array([[90, nan, nan], [95, 80, nan], [60, 85, 70]])
+    # Step 0: best earlier 95, now 60: 35. Step 1: best earlier 80, now 85: -5. Mean 15.
+    assert metrics.forgetting(matrix) == pytest.approx(15.0)
+    # 60 - 90 = -30 and 85 - 80 = 5: mean -12.5.
+    assert metrics.backward_transfer(matrix) == pytest.approx(-12.5)
+
+
+def test_estimate_by_hand():
+    # 1, 2, 3: mean 2, std 1, t(0.975, 2) = 4.3027, half width 4.3027 / sqrt(3) = 2.4841.
+    found = estimate([1.0, 2.0, 3.0])
+    assert (found.n, found.mean, found.std) == (3, 2.0, 1.0)
+    assert found.high - found.mean == pytest.approx(2.4841, abs=1e-4)
+    assert found.mean - found.low == pytest.approx(2.4841, abs=1e-4)
+
+
+def test_one_seed_has_no_interval():
+    found = estimate([5.0])
+    assert found.mean == 5.0 and np.isnan([found.std, found.low, found.high]).all()
+
+
+def test_paired_difference_by_hand():
+    # Differences 1, 2, 3: t = 2 / (1 / sqrt 3) = 3.4641 with 2 degrees: p = 0.07418.
+    found = paired_difference([11.0, 22.0, 33.0], [10.0, 20.0, 30.0])
+    assert found.mean == pytest.approx(2.0)
+    assert found.p_value == pytest.approx(0.07418, abs=1e-5)
+
+
+def test_paired_difference_refuses_unequal_numbers_of_seeds():
+    with pytest.raises(ValueError, match="Keep the seeds that both have"):
+        paired_difference([1.0], [1.0, 2.0])

@@ -1,0 +1,107 @@
+"""mtcil.protocol: class order, tasks, splits."""
+
+import numpy as np
+import pytest
+
+from mtcil.protocol import draw_class_order, draw_tasks, split_clips, step_of_label
+from mtcil.randomness import numpy_generator, seed_for
+from mtcil.settings import Heads, SplitSettings
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def shares(kind):
+    return SplitSettings(kind, 0.7, 0.2, 0.1)
+
+
+def test_steps_by_hand():
+    assert step_of_label((4, 1, 2)).tolist() == [0, 0, 0, 0, 1, 2, 2]
+
+
+def test_the_class_order_is_a_permutation_and_follows_the_seed():
+    classes = tuple("abcdefgh")
+    assert sorted(draw_class_order(classes, rng())) == list(classes)
+    assert draw_class_order(classes, rng(1)) == draw_class_order(classes, rng(1))
+    assert len({draw_class_order(classes, rng(s)) for s in range(20)}) > 15
+
+
+def test_the_first_task_holds_all_base_classes_and_sizes_are_as_asked():
+    tasks = draw_tasks(Heads.parse("5-4-3-2", 5), 5, rng())
+    assert [len(task) for task in tasks] == [5, 4, 3, 2]
+    assert tasks[0] == (0, 1, 2, 3, 4)
+    assert all(task == tuple(sorted(set(task))) for task in tasks)
+
+
+def test_tasks_of_one_size_are_distinct_until_there_are_no_more():
+    tasks = draw_tasks(Heads.parse("3-2-2-2-2", 3), 3, rng())
+    assert len(set(tasks[1:4])) == 3
+    assert tasks[4] in tasks[1:4]
+
+
+@pytest.mark.parametrize(("n_base", "n_tasks"), [(4, 11), (5, 26)])
+def test_all_means_every_subset_of_two_or_more_classes_once(n_base, n_tasks):
+    tasks = draw_tasks(Heads.parse("all", n_base), n_base, rng())
+    assert len(tasks) == len(set(tasks)) == n_tasks
+    assert len(tasks[0]) == n_base
+
+
+@pytest.mark.parametrize("text", ["4-3", "5-1", "5-6", "five", "5-", ""])
+def test_heads_that_cannot_be_are_refused(text):
+    with pytest.raises(ValueError, match="heads|head must|every task"):
+        Heads.parse(text, 5)
+
+
+def many_groups(n_classes=5, n_groups=60, seed=0):
+    """Groups (speakers) that speak several classes, of very different sizes."""
+    random = rng(seed)
+    labels, groups = [], []
+    for group in range(n_groups):
+        for label in random.choice(n_classes, random.integers(1, n_classes + 1), replace=False):
+            for _ in range(random.integers(1, 9)):
+                labels.append(label)
+                groups.append(f"speaker{group}")
+    return np.array(labels), np.array(groups)
+
+
+@pytest.mark.parametrize("kind", ["random", "group"])
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_are_disjoint_and_complete_and_have_every_class_near_its_share(kind, seed):
+    labels, groups = many_groups(seed=seed)
+    parts = split_clips(labels, groups, shares(kind), rng(seed))
+    together = np.concatenate(list(parts.values()))
+    assert sorted(together.tolist()) == list(range(len(labels)))
+    for part, share in (("train", 0.7), ("test", 0.2), ("validation", 0.1)):
+        counts = np.bincount(labels[parts[part]], minlength=5) / np.bincount(labels)
+        assert (counts > 0).all()
+        assert np.abs(counts - share).max() < (0.02 if kind == "random" else 0.08)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_split_by_group_never_tears_a_group_apart(seed):
+    labels, groups = many_groups(seed=seed)
+    parts = split_clips(labels, groups, shares("group"), rng(seed))
+    seen = [set(groups[rows]) for rows in parts.values()]
+    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+
+
+def test_a_split_by_group_works_with_three_groups_of_a_class():
+    labels = np.repeat([0, 0, 0, 1, 1, 1], 5)
+    groups = np.repeat(["a", "b", "c", "d", "e", "f"], 5)
+    for seed in range(10):
+        parts = split_clips(labels, groups, shares("group"), rng(seed))
+        assert all(set(labels[rows]) == {0, 1} for rows in parts.values())
+
+
+def test_too_few_clips_or_groups_are_refused():
+    with pytest.raises(ValueError, match="has 2 clips"):
+        split_clips(np.zeros(2, int), np.array(["a", "b"]), shares("random"), rng())
+    with pytest.raises(ValueError, match="2 speakers or recordings"):
+        split_clips(np.zeros(9, int), np.array(["a", "b", "a"] * 3), shares("group"), rng())
+
+
+def test_each_purpose_has_its_own_seed_and_it_never_changes():
+    assert seed_for(0, "split") == 3769940940748469125
+    assert seed_for(0, "split") != seed_for(0, "class order") != seed_for(1, "split")
+    assert numpy_generator(3, "x").integers(1 << 30) == numpy_generator(3, "x").integers(1 << 30)
