@@ -27,6 +27,8 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
 
     Columns of the printed table ("measure") are the classes seen, then both averages.
     """
+    if records.empty:
+        return records
     rows = []
     keys = ["dataset", "split", "method", "exemplars"]
     for (dataset, *_), part in records.groupby(keys, sort=False):
@@ -110,6 +112,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.set_title(
             f"{dataset}, split {split}, K = {exemplars}, n = {int(part['n'].min())} seeds"
         )
+        axis.set_ylim(max(0.0, float(steps["mean"].min()) - 15), 102)  # a wide CI is cut
         axis.set_xlabel("classes seen")
         axis.set_ylabel("step accuracy, % (band: 95 % CI)")
         axis.set_xticks(sorted(steps["measure"].astype(int).unique()))
