@@ -1,5 +1,6 @@
 """What the stages of incremental steps share: learn all runs of a row, write their records."""
 
+import sys
 from collections.abc import Sequence
 
 from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS
@@ -19,6 +20,14 @@ def learn_and_record(
 ) -> None:
     """Learn every loss set, budget and seed from the base models of `base`."""
     dataset = study.base_models[base].dataset
+    n_classes = len(study.datasets[dataset].classes)
+    for budget in budgets:
+        if budget < n_classes:
+            print(
+                f"warning: K = {budget} is less than the {n_classes} classes of {dataset}: once more "
+                f"than {budget} are seen, none keeps an exemplar.",
+                file=sys.stderr,
+            )
     device = choose_device(study.machine.device)
     tasks = step_tasks(
         study, base, method, budgets, loss_sets,

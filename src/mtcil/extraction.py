@@ -30,7 +30,7 @@ from mtcil.audio import ClipError, decode_timed
 from mtcil.datasets import ClipInfo
 from mtcil.errors import UserError
 from mtcil.files import whole_file, write_text
-from mtcil.parallel import die_with_parent
+from mtcil.parallel import die_with_parent, keep_freed_memory
 from mtcil.settings import DatasetSettings, FeatureSettings
 
 BATCH_BYTES = 4_000_000  # of sound files sent to a worker at once
@@ -188,6 +188,7 @@ def _outcomes(
 ) -> Iterator[tuple[str, Outcome]]:
     """What became of each clip, in the order of the archive."""
     if jobs == 1:
+        keep_freed_memory()
         with threadpool_limits(1):  # as in a worker: BLAS rounds differently on more threads
             for batch in batches:
                 yield from ((id, _outcome(id, content, settings)) for id, content in batch)
@@ -203,6 +204,7 @@ def _in_worker(
     batch: list[tuple[str, bytes]], settings: FeatureSettings
 ) -> list[tuple[str, Outcome]]:
     die_with_parent()
+    keep_freed_memory()
     return [(id, _outcome(id, content, settings)) for id, content in batch]
 
 
