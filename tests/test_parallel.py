@@ -1,0 +1,98 @@
+"""mtcil.parallel and mtcil.progress: the same results for any number of jobs; no orphans."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from mtcil.parallel import run_all
+from mtcil.progress import reporter, watched
+from mtcil.settings import MachineSettings
+
+
+def machine(jobs):
+    return MachineSettings("cpu", jobs, "loky", None, False)
+
+
+def square(x):
+    return x, x * x
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_gives_every_result_once(jobs):
+    assert sorted(run_all(square, [(i,) for i in range(7)], machine(jobs))) == [
+        (i, i * i) for i in range(7)
+    ]
+
+
+def fail(x):
+    raise ValueError(f"run {x} failed")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_in_a_run_reaches_the_caller(jobs):
+    with pytest.raises(ValueError, match="run 0 failed"):
+        list(run_all(fail, [(0,)], machine(jobs)))
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, sys, time
+        from pathlib import Path
+        from mtcil.parallel import run_all
+        from mtcil.settings import MachineSettings
+
+        def work(folder):
+            (Path(folder) / f"{os.getpid()}.pid").touch()
+            time.sleep(60)
+
+        run = run_all(work, [(sys.argv[1],)] * 2, MachineSettings("cpu", 2, "loky", None, False))
+        list(run)
+        """)
+    )
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    until = time.monotonic() + 60
+    while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    workers = [int(f.stem) for f in tmp_path.glob("*.pid")]
+    assert len(workers) == 2
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    until = time.monotonic() + 10
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+
+def test_progress_is_silent_where_nobody_watches(capsys):
+    boards = []
+    results = watched(lambda board: boards.append(board) or [1, 2], 2, "runs")
+    assert list(results) == [1, 2]
+    assert boards == [None] and reporter(None, "x") is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_shows_the_latest_line_of_a_run_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+
+    def results(board):
+        reporter(board, "gsc seed 3")("epoch 2/9, validation 81.0 %")
+        time.sleep(1.2)
+        yield 1
+
+    assert list(watched(results, 1, "runs")) == [1]
+    assert "gsc seed 3: epoch 2/9, validation 81.0 %" in capsys.readouterr().err

@@ -1,0 +1,202 @@
+"""A person's mistake ends a stage with one line on stderr and exit code 1, and writes nothing."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tiny_study import change, files_in, params, run_stage, write_params
+
+UNDO = "git checkout -- params.yaml"
+# A place in params.yaml, a wrong value, and what the message must say.
+WRONG_VALUES = {
+    "unknown key": ("exemplers", 5, "no key exemplers"),
+    "unknown key inside": ("step_training.sgd.bach", 5, "step_training.sgd has no key bach"),
+    "text for a number": ("exemplars", "abc", "exemplars must be int, got str 'abc'"),
+    "number out of range": ("exemplars", -3, "exemplars must be a whole number, 0 or more"),
+    "number for a list": ("seeds", 3, "seeds must be a list, got int 3"),
+    "no seed": ("seeds", [], "name at least one"),
+    "duplicate seeds": ("seeds", [0, 1, 0], "a seed stands twice"),
+    "steps that do not add up": ("datasets.words.steps", [3, 1], "add up to 4 classes, but 5"),
+    "no step": ("datasets.words.steps", [], "every step needs at least one class"),
+    "heads larger than the base": (
+        "base_models.words_3.heads", "4-3", "base_models.words_3.heads: the first head must cover",
+    ),
+    "heads that are no heads": ("base_models.words_3.heads", "3+2", 'write heads as "5-4-3-2"'),
+    "unknown dataset kind": ("datasets.words.kind", "cats", "No mtcil.datasets called 'cats'"),
+    "dask without a scheduler": ("machine.backend", "dask", "needs scheduler"),
+    "not a number": ("split.train", float("nan"), "split.train must be a finite number"),
+    "a row that is not there": ("exemplar_sweeps.words_3-2.base", "gone", "no base_models.gone"),
+    "a section that is no section": ("datasets", [1], "datasets must be a section of rows"),
+}  # fmt: skip
+# Text in params.yaml, what someone wrote instead, and what the message must say.
+WRONG_TEXTS = {
+    "booleans as class names": ("classes: ['yes', 'no',", "classes: [yes, no,", "got bool True"),
+    "a float without a point": ("5.0e-4", "1e-3", "weight_decay must be float, got str '1e-3'"),
+    "a key twice": ("seeds:", "seeds: [7]\nseeds:", "the key seeds stands twice"),
+    "a bracket left open": ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Before its first run: only params.yaml."""
+    write_params(tmp_path, params("."))
+    return tmp_path
+
+
+@pytest.fixture
+def extracted(study):
+    """As after extract_features: noise as features of 12 clips per word."""
+    words = params(".")["datasets"]["words"]["classes"]
+    folder = study / "data" / "features" / "words"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    shape = (12 * len(words), 32, 32)
+    np.save(folder / "features.npy", rng.normal(size=shape).astype(np.float32))
+    rows = [f"{word}/{i},{word},{i},0,1.0" for word in words for i in range(12)]
+    (folder / "clips.csv").write_text("\n".join(["id,class,group,fold,seconds", *rows, ""]))
+    return study
+
+
+class Payload:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def assert_refused(study: Path, stage: str, *arguments: str, says: str) -> None:
+    before = files_in(study)
+    done = run_stage(study, stage, *arguments)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
+    assert says in lines[0]
+    assert files_in(study) == before
+
+
+@pytest.mark.parametrize("mistake", WRONG_VALUES)
+def test_a_wrong_value_is_refused(study, mistake):
+    place, value, says = WRONG_VALUES[mistake]
+    values = params(".")
+    change(values, place, value)
+    write_params(study, values)
+    assert_refused(study, "download", "words", says=says)
+
+
+@pytest.mark.parametrize("mistake", WRONG_TEXTS)
+def test_a_slip_of_yaml_is_refused(study, mistake):
+    right, wrong, says = WRONG_TEXTS[mistake]
+    file = study / "params.yaml"
+    text = file.read_text("utf-8").replace("0.0005", "5.0e-4")
+    assert right in text
+    file.write_text(text.replace(right, wrong, 1), "utf-8")
+    assert_refused(study, "download", "words", says=says)
+
+
+def test_the_message_says_how_to_undo_an_override(study):
+    write_params(study, params(".") | {"exemplars": "abc"})
+    assert_refused(study, "download", "words", says=UNDO)
+
+
+def test_a_missing_params_file_is_named(tmp_path):
+    assert_refused(tmp_path, "download", "words", says="params.yaml: cannot be read")
+
+
+@pytest.mark.parametrize("stage", ["learn_steps", "summarise", "draw_figures"])
+def test_every_stage_checks_the_whole_file_first(study, stage):
+    values = params(".")
+    change(values, "features.words.hop_length", 0)
+    write_params(study, values)
+    row = ["words_3"] if stage == "learn_steps" else []
+    assert_refused(study, stage, *row, says="features.words: hop_length must be 1 to n_fft")
+
+
+@pytest.mark.parametrize("stage", ["train_base", "learn_steps"])
+def test_missing_features_are_named(study, stage):
+    assert_refused(study, stage, "words_3", says="data/features/words/features.npy is missing")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_truncated_features_are_refused(extracted, jobs):
+    values = params(".")
+    change(values, "machine.jobs", jobs)
+    write_params(extracted, values)
+    file = extracted / "data" / "features" / "words" / "features.npy"
+    file.write_bytes(file.read_bytes()[:5000])
+    assert_refused(extracted, "train_base", "words_3", says="the features cannot be read")
+
+
+def test_too_few_clips_for_a_split_are_refused(extracted):
+    folder = extracted / "data" / "features" / "words"
+    np.save(folder / "features.npy", np.load(folder / "features.npy")[:-10])
+    lines = (folder / "clips.csv").read_text().splitlines()
+    (folder / "clips.csv").write_text("\n".join([*lines[:-10], ""]))
+    assert_refused(extracted, "train_base", "words_3", says="a split needs 3 or more")
+
+
+def test_an_unknown_device_is_refused(extracted):
+    values = params(".")
+    change(values, "machine.device", "abacus")
+    write_params(extracted, values)
+    assert_refused(extracted, "train_base", "words_3", says="machine.device 'abacus' cannot be")
+
+
+def test_an_unknown_method_is_refused(extracted):
+    values = params(".")
+    change(values, "base_models.words_3.method", "hope")
+    write_params(extracted, values)
+    assert_refused(extracted, "learn_steps", "words_3", says="No mtcil.methods called 'hope'")
+
+
+def test_a_methods_own_settings_are_checked(extracted):
+    values = params(".")
+    change(values, "methods.ccil.temperature", "warm")
+    write_params(extracted, values)
+    assert_refused(extracted, "learn_steps", "words_3", says="methods.ccil.temperature must be")
+
+
+def test_a_missing_base_model_is_named(extracted):
+    assert_refused(extracted, "learn_steps", "words_3", says="seed0.pt: the base model cannot")
+
+
+@pytest.mark.parametrize("how", ["plain", "zipped"])
+def test_a_base_model_that_is_a_pickle_never_runs(extracted, how):
+    models = extracted / "models" / "words_3"
+    models.mkdir(parents=True)
+    payload = Payload(extracted / "it_ran")
+    for seed in (0, 1):
+        if how == "plain":
+            (models / f"seed{seed}.pt").write_bytes(pickle.dumps(payload))
+        else:
+            torch.save({"network": payload}, models / f"seed{seed}.pt")
+    assert_refused(extracted, "learn_steps", "words_3", says="seed0.pt: the base model cannot")
+    assert not (extracted / "it_ran").exists()
+
+
+def test_an_empty_base_model_is_refused(extracted):
+    models = extracted / "models" / "words_3"
+    models.mkdir(parents=True)
+    (models / "seed0.pt").touch()
+    assert_refused(extracted, "learn_steps", "words_3", says="seed0.pt: the base model cannot")
+
+
+def test_a_missing_archive_is_named(study):
+    assert_refused(study, "extract_features", "words", says="data/raw/words must hold one archive")
+
+
+@pytest.mark.parametrize("stage", ["summarise", "draw_figures"])
+def test_missing_records_are_named(study, stage):
+    assert_refused(study, stage, says="metrics/records/learn_steps/words_3/records.csv")
+
+
+@pytest.mark.parametrize("stage", ["download", "extract_features", "train_base", "learn_steps"])
+def test_a_row_that_the_params_do_not_name_is_refused(study, stage):
+    assert_refused(study, stage, "gone", says="params.yaml has no ")

@@ -1,0 +1,77 @@
+"""A study so small that all its stages together take seconds, and a way to run one stage."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def params(root: str) -> dict[str, Any]:
+    """The demo's params.yaml, cut down: five words, two seeds, an epoch or two."""
+    values = yaml.safe_load((ROOT / "demo" / "params.yaml").read_text("utf-8"))
+    words = values["datasets"]["words"] | {
+        "classes": ["yes", "no", "up", "down", "left"], "clips_per_class": 24, "steps": [3, 1, 1],
+        "exemplars": 12, "multitask": "3-2",
+    }  # fmt: skip
+    network = {"channels": [4, 4], "kernels": [3, 3], "strides": [2, 2], "pools": [2, 1]}
+    row = {"dataset": "words", "method": "ccil"}
+    values |= {
+        "root": root,
+        "seeds": [0, 1],
+        "shown": "words",
+        "datasets": {"words": words},
+        "features": {"words": values["features"]["words"]},
+        "networks": {"words": network | {"dropout": 0.5}},
+        "base_models": {"words_3": row | {"heads": "3"}, "words_3-2": row | {"heads": "3-2"}},
+        "exemplar_sweeps": {"words_3-2": row | {"base": "words_3-2", "exemplars": [5, 12]}},
+        "loss_ablations": {
+            "words_3-2": row | {"base": "words_3-2", "losses": ["CE_N", "CE_N+CE_O"]}
+        },
+    }
+    values["machine"] |= {"device": "cpu", "jobs": 1}
+    values["base_training"]["fit"] |= {"epochs": 2}
+    values["step_training"]["head_first"] |= {"epochs": 1}
+    values["step_training"]["then_all"] |= {"epochs": 1}
+    values["step_training"] |= {"frozen_blocks": 1}
+    return values
+
+
+def change(values: dict[str, Any], place: str, value: object) -> None:
+    """Set `values["a"]["b"]` for the place "a.b"."""
+    *sections, last = place.split(".")
+    for section in sections:
+        values = values[section]
+    values[last] = value
+
+
+def write_params(study: Path, values: dict[str, Any]) -> None:
+    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=90)
+    (study / "params.yaml").write_text(text, "utf-8")
+
+
+def run_stage(
+    study: Path, stage: str, *arguments: str, root: Path = ROOT, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a stage as dvc.yaml does; `before` is Python to run first in the same process."""
+    script = str(root / "pipeline" / f"{stage}.py")
+    command = [sys.executable, script, *arguments]
+    if before:
+        start = (
+            "import runpy, sys, pathlib; sys.argv = sys.argv[1:]\n"
+            "sys.path[0] = str(pathlib.Path(sys.argv[0]).parent)\n"
+            f"{before}\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+        )
+        command = [sys.executable, "-c", start, script, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=study, env=environment, capture_output=True, text=True)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """All files below a folder and their content."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
