@@ -27,12 +27,13 @@ from pathlib import Path
 import librosa
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from mtcil import extraction, features
 from mtcil.archives import read_members
 from mtcil.audio import decode
 from mtcil.lookup import find
 from mtcil.settings import DatasetSettings, FeatureSettings
-from numpy.typing import NDArray
 
 WORDS = FeatureSettings(16_000, 1.0, 1024, 512, True, log_mel=32)
 URBAN = FeatureSettings(22_050, 3.0, 1024, 512, False, 60, 12, 6, 7)
@@ -227,8 +228,7 @@ def _measure_archive(kind: str, archive: Path) -> list[Row]:
         for jobs in (1, 2):
             _extract(archive, kind, row, into, jobs)  # starts the workers
             seconds[f"ours, {jobs} job{'s' * (jobs > 1)}"] = min(
-                _timed(lambda jobs=jobs: _extract(archive, kind, row, into, jobs))
-                for _ in range(3)
+                _timed(lambda jobs=jobs: _extract(archive, kind, row, into, jobs)) for _ in range(3)
             )
         decoding = _decoding(archive, dataset, settings)
     loop = seconds["a loop over librosa.load and librosa"]

@@ -16,7 +16,7 @@ from mtcil.models import copy_state, frozen_copy, train_mode, widen_head
 from mtcil.training import learning_rate
 
 
-def learn_step(learner, clips, training, config, streams, report=None):  # noqa: ANN001, ANN201
+def learn_step(learner, clips, training, config, streams, report=None):
     """As `mtcil.methods.ccil.learn_step` with all four terms, `together`."""
     teacher = frozen_copy(learner.network)
     n_old, n_new = teacher.n_classes, len(clips.new.labels.unique())
@@ -38,7 +38,9 @@ def learn_step(learner, clips, training, config, streams, report=None):  # noqa:
         best, best_state, waited = (-1.0, -math.inf), copy_state(network), 0
         for epoch in range(phase.epochs):
             optimiser.param_groups[0]["lr"] = learning_rate(phase, epoch)
-            for new, old in batches_of((len(clips.new), len(balanced)), training.sgd.batch, generator):
+            for new, old in batches_of(
+                (len(clips.new), len(balanced)), training.sgd.batch, generator
+            ):
                 x = torch.cat([clips.new.features[new], balanced.features[old]])
                 with torch.no_grad():
                     targets = teacher(x)

@@ -24,8 +24,8 @@ def learn_and_record(
     for budget in budgets:
         if budget < n_classes:
             print(
-                f"warning: K = {budget} is less than the {n_classes} classes of {dataset}: once more "
-                f"than {budget} are seen, none keeps an exemplar.",
+                f"warning: K = {budget} is less than the {n_classes} classes of {dataset}: "
+                f"once more than {budget} are seen, none keeps an exemplar.",
                 file=sys.stderr,
             )
     device = choose_device(study.machine.device)

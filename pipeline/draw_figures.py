@@ -1,7 +1,6 @@
 """Stage draw_figures: all records of the study into pictures, and the CSV rows that DVC draws."""
 
 from _study import PLOTS, RECORDS, run
-
 from mtcil.curves import confusion_rows, step_curve
 from mtcil.files import whole_file
 from mtcil.lookup import find, names

@@ -3,7 +3,6 @@
 import json
 
 from _study import METRICS, RECORDS, TABLES, run
-
 from mtcil.files import write_text
 from mtcil.lookup import find, names
 from mtcil.results import read_stage, write_markdown, write_table

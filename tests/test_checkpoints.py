@@ -65,7 +65,9 @@ def test_what_has_no_plain_form_is_refused():
 
 
 def test_the_code_digest_follows_imports():
-    reached = {f.relative_to(PACKAGE_DIR).as_posix() for f in files_reached([PACKAGE_DIR / "base.py"])}
+    reached = {
+        f.relative_to(PACKAGE_DIR).as_posix() for f in files_reached([PACKAGE_DIR / "base.py"])
+    }
     assert {"base.py", "losses.py", "models.py", "training.py", "__init__.py"} <= reached
     assert "methods/ccil.py" not in reached and "features.py" not in reached
     assert code_digest([PACKAGE_DIR / "base.py"]) != code_digest([PACKAGE_DIR / "metrics.py"])

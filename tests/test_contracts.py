@@ -80,9 +80,12 @@ def records(stage_rows, variants):
                     confusion = np.full((n, n), 1) + right * np.eye(n, dtype=int)
                     results.append(
                         SimpleNamespace(
-                            confusion=confusion, epochs={"a": 3}, memory_bytes=1,
-                            validation_bytes=2, teacher_bytes=3,
-                        )  # fmt: skip
+                            confusion=confusion,
+                            epochs={"a": 3},
+                            memory_bytes=1,
+                            validation_bytes=2,
+                            teacher_bytes=3,
+                        )
                     )
                 identity = {
                     "dataset": "gsc", "split": "random", "passes": "separate", "method": "ccil",

@@ -2,17 +2,20 @@
 
 import ast
 import copy
+import dataclasses
 import functools
 import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import modify_yaml
 
 from mtcil import lookup
 from mtcil.settings import read_study
@@ -249,3 +252,17 @@ def test_stages_that_fetch_extract_summarise_and_draw_never_import_torch():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout) == dict.fromkeys(TORCH_FREE, False)
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_params_mean_the_same_after_dvc_has_rewritten_them(study, tmp_path):
+    # `dvc exp run -S` writes the whole file anew, and drops quotes that YAML 1.2 does not need.
+    file = tmp_path / "params.yaml"
+    shutil.copyfile(study / "params.yaml", file)
+    with modify_yaml(file) as values:
+        values["exemplars"] = 7
+        values["base_training"]["sgd"]["weight_decay"] = 0.00001
+    before, after = read_study(study / "params.yaml"), read_study(file)
+    assert (after.exemplars, after.base_training.sgd.weight_decay) == (7, 0.00001)
+    same = {"exemplars": before.exemplars, "base_training": before.base_training}
+    assert dataclasses.replace(after, **same) == before

@@ -34,11 +34,15 @@ def test_distillation_goes_from_teacher_to_student():
 def test_distillation_averages_over_the_batch_and_mean_also_over_the_classes():
     generator = torch.Generator().manual_seed(0)
     new, old = torch.randn(6, 5, generator=generator), torch.randn(6, 5, generator=generator)
-    one_by_one = [distillation_loss(n[None], o[None], 2.0).item() for n, o in zip(new, old, strict=True)]
+    one_by_one = [
+        distillation_loss(n[None], o[None], 2.0).item() for n, o in zip(new, old, strict=True)
+    ]
     assert distillation_loss(new, old, 2.0).item() == pytest.approx(sum(one_by_one) / 6, rel=1e-5)
     terms = F.kl_div(F.log_softmax(new / 2, 1), F.softmax(old / 2, 1), reduction="none")
     by_mean = 4 * terms.mean()
-    assert distillation_loss(new, old, 2.0, "mean").item() == pytest.approx(by_mean.item(), rel=1e-5)
+    assert distillation_loss(new, old, 2.0, "mean").item() == pytest.approx(
+        by_mean.item(), rel=1e-5
+    )
 
 
 def test_distillation_refuses_logits_that_are_not_cut():
@@ -95,7 +99,9 @@ def test_shared_heads_give_the_sum_of_per_head_losses_and_gradients(tasks):
 def test_a_head_without_rows_adds_zero_and_no_nan():
     tasks = [(0, 1, 2), (1, 2)]
     logits = torch.zeros(4, 5, requires_grad=True)
-    loss = multitask_loss(logits, torch.zeros(4, dtype=torch.int64), make_task_table(tasks, 3, 1, CPU))
+    loss = multitask_loss(
+        logits, torch.zeros(4, dtype=torch.int64), make_task_table(tasks, 3, 1, CPU)
+    )
     loss.backward()
     assert loss.item() == pytest.approx(math.log(3), rel=1e-6)
     assert torch.isfinite(logits.grad).all()

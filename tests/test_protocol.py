@@ -49,7 +49,7 @@ def test_all_means_every_subset_of_two_or_more_classes_once(n_base, n_tasks):
 
 @pytest.mark.parametrize("text", ["4-3", "5-1", "5-6", "five", "5-", ""])
 def test_heads_that_cannot_be_are_refused(text):
-    with pytest.raises(ValueError, match="heads|head must|every task"):
+    with pytest.raises(ValueError, match=r"heads|head must|every task"):
         Heads.parse(text, 5)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from tiny_study import change, files_in, params, run_stage, write_params
 
 UNDO = "git checkout -- params.yaml"
@@ -21,21 +20,18 @@ WRONG_VALUES = {
     "no seed": ("seeds", [], "name at least one"),
     "duplicate seeds": ("seeds", [0, 1, 0], "a seed stands twice"),
     "steps that do not add up": ("datasets.words.steps", [3, 1], "add up to 4 classes, but 5"),
-    "no step": ("datasets.words.steps", [], "every step needs at least one class"),
     "heads larger than the base": (
         "base_models.words_3.heads", "4-3", "base_models.words_3.heads: the first head must cover",
     ),
-    "heads that are no heads": ("base_models.words_3.heads", "3+2", 'write heads as "5-4-3-2"'),
     "unknown dataset kind": ("datasets.words.kind", "cats", "No mtcil.datasets called 'cats'"),
     "dask without a scheduler": ("machine.backend", "dask", "needs scheduler"),
     "not a number": ("split.train", float("nan"), "split.train must be a finite number"),
     "a row that is not there": ("exemplar_sweeps.words_3-2.base", "gone", "no base_models.gone"),
-    "a section that is no section": ("datasets", [1], "datasets must be a section of rows"),
 }  # fmt: skip
 # Text in params.yaml, what someone wrote instead, and what the message must say.
 WRONG_TEXTS = {
-    "booleans as class names": ("classes: ['yes', 'no',", "classes: [yes, no,", "got bool True"),
-    "a float without a point": ("5.0e-4", "1e-3", "weight_decay must be float, got str '1e-3'"),
+    "booleans as class names": ("['yes', 'no',", "[true, false,", "got bool True"),
+    "a number in quotes": ("0.0005", "'1e-3'", "weight_decay must be float, got str '1e-3'"),
     "a key twice": ("seeds:", "seeds: [7]\nseeds:", "the key seeds stands twice"),
     "a bracket left open": ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
 }
@@ -95,7 +91,7 @@ def test_a_wrong_value_is_refused(study, mistake):
 def test_a_slip_of_yaml_is_refused(study, mistake):
     right, wrong, says = WRONG_TEXTS[mistake]
     file = study / "params.yaml"
-    text = file.read_text("utf-8").replace("0.0005", "5.0e-4")
+    text = file.read_text("utf-8")
     assert right in text
     file.write_text(text.replace(right, wrong, 1), "utf-8")
     assert_refused(study, "download", "words", says=says)
@@ -124,7 +120,7 @@ def test_missing_features_are_named(study, stage):
     assert_refused(study, stage, "words_3", says="data/features/words/features.npy is missing")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_truncated_features_are_refused(extracted, jobs):
     values = params(".")
     change(values, "machine.jobs", jobs)

@@ -28,9 +28,7 @@ CPU = torch.device("cpu")
 
 
 def make_plan(step_training, exemplars=20, selection="herding"):
-    return Plan(
-        STEPS, "ccil", CONFIG, step_training, MemorySettings(selection), exemplars, NETWORK
-    )
+    return Plan(STEPS, "ccil", CONFIG, step_training, MemorySettings(selection), exemplars, NETWORK)
 
 
 def base_learner():

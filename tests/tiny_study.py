@@ -1,8 +1,10 @@
 """A study so small that all its stages together take seconds, and a way to run one stage."""
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +60,20 @@ def run_stage(
     study: Path, stage: str, *arguments: str, root: Path = ROOT, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a stage as dvc.yaml does; `before` is Python to run first in the same process."""
-    script = str(root / "pipeline" / f"{stage}.py")
-    command = [sys.executable, script, *arguments]
+    script = root / "pipeline" / f"{stage}.py"
+    return run_script(study, script, *arguments, root=root, before=before)
+
+
+def run_script(
+    study: Path, script: Path, *arguments: str, root: Path = ROOT, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python file in a study's folder, with the stages and the package of `root`."""
+    command = [sys.executable, str(script), *arguments]
     if before:
-        start = (
-            "import runpy, sys, pathlib; sys.argv = sys.argv[1:]\n"
-            "sys.path[0] = str(pathlib.Path(sys.argv[0]).parent)\n"
-            f"{before}\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
-        )
-        command = [sys.executable, "-c", start, script, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
+        start = f"{before}\nimport runpy, sys\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+        command = [sys.executable, "-c", f"import sys\ndel sys.argv[0]\n{start}", *command[1:]]
+    paths = os.pathsep.join(str(root / folder) for folder in ("src", "pipeline"))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=study, env=environment, capture_output=True, text=True)
 
 
@@ -75,3 +81,52 @@ def files_in(folder: Path) -> dict[str, bytes]:
     """All files below a folder and their content."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+@dataclass
+class Repository:
+    """A git and DVC repository with this project's code and one study."""
+
+    root: Path
+
+    @property
+    def study(self) -> Path:
+        return self.root / "studies" / "tiny"
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        home, bin_dir = self.root.parent, Path(sys.executable).parent
+        environment = {
+            **os.environ, "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1", "DVC_GLOBAL_CONFIG_DIR": str(home / "config"),
+            "DVC_SYSTEM_CONFIG_DIR": str(home / "config"), "DVC_SITE_CACHE_DIR": str(home / "site"),
+            "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull,
+            "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
+            "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org",
+        }  # fmt: skip
+        environment.pop("PYTHONPATH", None)
+        return subprocess.run(
+            command, cwd=self.study, env=environment, capture_output=True, text=True
+        )
+
+    def git(self, *arguments: str) -> str:
+        done = self.run("git", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def dvc(self, *arguments: str) -> str:
+        done = self.run(sys.executable, "-m", "dvc", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all", str(self.root))
+        self.git("commit", "--quiet", "--message", message)
+
+    def copy(self, folder: Path, **changes: object) -> Path:
+        """The finished study elsewhere, with other params ("machine__jobs" is machine.jobs)."""
+        shutil.copytree(self.study, folder)
+        values = params(".")
+        for name, value in changes.items():
+            change(values, name.replace("__", "."), value)
+        write_params(folder, values)
+        return folder

@@ -293,7 +293,7 @@ class Study:
             )
             _need(
                 self.step_training.frozen_blocks <= len(self.networks[dataset.network].channels),
-                f"step_training.frozen_blocks is larger than networks.{dataset.network} has blocks.",
+                f"step_training.frozen_blocks is more than networks.{dataset.network} has blocks.",
             )
         for name, base in self.base_models.items():
             where = f"base_models.{name}"
