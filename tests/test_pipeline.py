@@ -189,6 +189,7 @@ def test_two_jobs_give_the_bytes_of_one(repository, tmp_path):
 
 
 DIES_AFTER_A_SAVE = """
+import os
 from mtcil.checkpoints import Checkpoint
 save = Checkpoint.save
 def save_and_die(self, content):

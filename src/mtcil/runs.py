@@ -83,7 +83,8 @@ def split_of(study: Study, row: str) -> SplitSettings:
 def base_tasks(
     study: Study, row: str, features_dir: Path, checkpoints: Path, device: str
 ) -> list[BaseTask]:
-    """One task per seed."""
+    """One task per seed; paths are absolute, for workers that run elsewhere."""
+    features_dir, checkpoints = features_dir.resolve(), checkpoints.resolve()
     base = study.base_models[row]
     dataset = study.datasets[base.dataset]
     heads, split = Heads.parse(base.heads, dataset.steps[0]), split_of(study, row)
@@ -141,6 +142,7 @@ def step_tasks(
     Args:
         loss_sets: texts such as "CE_N+CE_O"; None is the method's own setting.
     """
+    features_dir, checkpoints = features_dir.resolve(), checkpoints.resolve()
     base = study.base_models[row]
     dataset, split = study.datasets[base.dataset], split_of(study, row)
     config = method_settings(study, method_name)
@@ -162,7 +164,7 @@ def step_tasks(
                     base.dataset, split.kind, str(base.heads), base.passes, method_name,
                     getattr(used, "losses", ""), budget, seed,
                 )  # fmt: skip
-                file = models_dir / f"seed{seed}.pt"
+                file = models_dir.resolve() / f"seed{seed}.pt"
                 key = "steps-" + digest(*about, plan, seed, _model_digest(file))
                 checkpoint = Checkpoint(checkpoints, key, study.machine.fresh)
                 tasks.append(

@@ -1,0 +1,152 @@
+"""Training: heads per epoch, the fast step against the obvious one, one job against two.
+
+One thread per process, CPU seconds, interleaved, medians. `python benchmarks/training.py` prints
+Markdown; the clips are made here: speed does not depend on what they hold.
+"""
+
+import os
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import straightforward  # noqa: E402
+import torch  # noqa: E402
+
+from mtcil.base import train_base  # noqa: E402
+from mtcil.clips import Clips, of_labels  # noqa: E402
+from mtcil.learner import Learner  # noqa: E402
+from mtcil.methods import StepClips, ccil  # noqa: E402
+from mtcil.models import Network  # noqa: E402
+from mtcil.parallel import run_all  # noqa: E402
+from mtcil.protocol import draw_tasks  # noqa: E402
+from mtcil.randomness import numpy_generator  # noqa: E402
+from mtcil.runs import method_settings, prepare_worker  # noqa: E402
+from mtcil.settings import Heads, read_study  # noqa: E402
+from mtcil.training import Streams  # noqa: E402
+
+STUDY = read_study(ROOT / "studies/ten_words/params.yaml")
+NETWORK = STUDY.networks["gsc"]
+TABLE_1 = ("5", "5-4", "5-4-3", "5-4-3-2", "5-4-4", "5-4-4-4", "5-4-4-4-4", "5-4-4-4-4-4", "all")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def now() -> float:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def clips(n_per_class: int, n_classes: int) -> Clips:
+    """Noise with one bright patch per class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(n_classes).repeat_interleave(n_per_class)
+    x = torch.randn(len(labels), 1, 32, 32, generator=generator)
+    for row, label in enumerate(labels.tolist()):
+        x[row, 0, 3 * label : 3 * label + 3] += 1
+    return Clips(x.to(DEVICE, memory_format=torch.channels_last), labels.to(DEVICE))
+
+
+def epoch_seconds(train: Clips, heads: str, passes: str) -> float:
+    """Seconds of one epoch: what a second epoch adds."""
+    tasks = draw_tasks(Heads.parse(heads, 5), 5, numpy_generator(0, "tasks"))
+
+    def measure(epochs: int) -> float:
+        fit = replace(STUDY.base_training.fit, epochs=epochs, patience=None)
+        settings = replace(STUDY.base_training, fit=fit)
+        start = now()
+        train_base(train, train[:0], tasks, passes, NETWORK, settings, Streams(0, 0))
+        return now() - start
+
+    return measure(3) - measure(1)
+
+
+def heads_table(repeats: int) -> None:
+    train = clips(320, 5)
+    cases = [(h, p) for h in TABLE_1 for p in ("separate", "shared") if (h, p) != ("all", "separate")]
+    found: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
+    for _ in range(repeats):
+        for case in cases:
+            found[case].append(epoch_seconds(train, *case))
+    one = statistics.median(found["5", "separate"])
+    print("\n| heads | separate, x one head | shared, x one head |\n| --- | --- | --- |")
+    for heads in TABLE_1:
+        cells = [
+            f"{statistics.median(found[heads, p]) / one:.2f}" if (heads, p) in found else ""
+            for p in ("separate", "shared")
+        ]
+        print(f"| {heads} | {' | '.join(cells)} |")
+
+
+def step_table(repeats: int) -> None:
+    """The fast step and the obvious one with the same epochs, on the same clips."""
+    train, validation = clips(336, 6), clips(48, 6)
+    memory = torch.cat([of_labels(train, c, c + 1)[:25] for c in range(4)])
+    step = StepClips(train[of_labels(train, 4, 6)], train[memory], validation)
+    old = Learner(Network(NETWORK, 4, torch.Generator().manual_seed(0)).to(DEVICE).eval())
+    training, config = STUDY.step_training, method_settings(STUDY, "ccil")
+
+    def phases(first: int, then: int):  # noqa: ANN202
+        return replace(
+            training,
+            head_first=replace(training.head_first, epochs=first, patience=first or None),
+            then_all=replace(training.then_all, epochs=then, patience=then or None),
+        )
+
+    print("\n| step | obvious, s | ours, s | obvious / ours | largest difference of logits |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, used in (
+        ("head_first, 10 epochs", phases(10, 0)),
+        ("then_all, 10 epochs", phases(0, 10)),
+        ("both", phases(10, 10)),
+    ):
+        seconds: dict[str, list[float]] = {"obvious": [], "ours": []}
+        for _ in range(repeats):
+            networks = {}
+            for label, method in (("obvious", straightforward), ("ours", ccil)):
+                start = now()
+                done = method.learn_step(old, step, used, config, Streams(0, 1))
+                seconds[label].append(now() - start)
+                networks[label] = done.network
+        with torch.no_grad():
+            logits = [n(validation.features) for n in networks.values()]
+        obvious, ours = (statistics.median(s) for s in seconds.values())
+        gap = (logits[0] - logits[1]).abs().max().item()
+        print(f"| {name} | {obvious:.2f} | {ours:.2f} | {obvious / ours:.2f} | {gap:.1e} |")
+
+
+def one_base(seed: int) -> int:
+    device = prepare_worker(DEVICE.type)
+    train = clips(160, 5)
+    fit = replace(STUDY.base_training.fit, epochs=12, patience=None)
+    settings = replace(STUDY.base_training, fit=fit)
+    train_base(train, train[:0], [(0, 1, 2, 3, 4)], "shared", NETWORK, settings, Streams(seed, 0))
+    return int(device.type == "cuda")
+
+
+def jobs_table() -> None:
+    print("\n| runs at once | wall s for 8 runs | x one job |\n| --- | --- | --- |")
+    first = 0.0
+    for jobs in (1, 2, 4) if DEVICE.type == "cuda" else (1, 2):
+        machine = replace(STUDY.machine, jobs=jobs)
+        list(run_all(one_base, [(0,), (1,)], machine))  # workers are warm
+        start = time.perf_counter()
+        list(run_all(one_base, [(seed,) for seed in range(8)], machine))
+        seconds = time.perf_counter() - start
+        first = first or seconds
+        print(f"| {jobs} | {seconds:.1f} | {first / seconds:.2f} |")
+
+
+if __name__ == "__main__":
+    prepare_worker(DEVICE.type)
+    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU, one thread"
+    print(f"torch {torch.__version__}, {device}")
+    heads_table(repeats=3)
+    step_table(repeats=3)
+    jobs_table()

@@ -1,0 +1,98 @@
+"""machine.backend dask, with a real scheduler and real worker processes on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mtcil.parallel import run_all
+from mtcil.results import write_table
+from mtcil.runs import base_tasks, train_one_base
+from mtcil.settings import MachineSettings, read_study
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Address of a scheduler, and two worker processes."""
+    file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    options = ["--host", "127.0.0.1", "--no-dashboard"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": ENVIRONMENT}
+    started = [
+        subprocess.Popen(
+            [*dask, "scheduler", *options, "--port", "0", "--scheduler-file", str(file)], **quiet
+        )
+    ]
+    wait_for(file.exists)
+    address = json.loads(file.read_text())["address"]
+    for _ in range(2):
+        worker = [*dask, "worker", address, *options, "--nthreads", "1", "--no-nanny"]
+        folder = ["--local-directory", str(tmp_path)]
+        started.append(subprocess.Popen([*worker, *folder], **quiet))
+    yield address, started[1:]
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """Base models of eight seeds, on features made here."""
+    study = read_study(ROOT / "demo" / "params.yaml")
+    classes = study.datasets["words"].classes
+    random = np.random.default_rng(0)
+    features_dir = tmp_path / "features"
+    features_dir.mkdir()
+    np.save(features_dir / "features.npy", random.normal(size=(160, 32, 32)).astype(np.float32))
+    rows = [
+        {"id": f"{name}/{i}", "class": name, "group": f"g{i}", "fold": 0, "seconds": 1.0}
+        for name in classes
+        for i in range(20)
+    ]
+    write_table(features_dir / "clips.csv", rows)
+    fit = replace(study.base_training.fit, epochs=4, patience=None)
+    study = replace(
+        study, seeds=tuple(range(8)), base_training=replace(study.base_training, fit=fit)
+    )
+    return base_tasks(study, "words_4-3-2", features_dir, tmp_path / "checkpoints", "cpu")
+
+
+def weights(results):
+    return {seed: plain["network"]["head.weight"] for seed, plain in results}
+
+
+# dask and tornado warn about themselves; what they say is not ours to mend.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_worker_that_dies_has_its_runs_finished_by_another(cluster, tasks):
+    address, workers = cluster
+    machine = MachineSettings("cpu", 0, "dask", address, False)
+    found = []
+    for result in run_all(train_one_base, [(task,) for task in tasks], machine):
+        found.append(result)
+        if len(found) == 1:
+            workers[0].send_signal(signal.SIGKILL)
+    here = weights(
+        train_one_base(replace(t, checkpoint=replace(t.checkpoint, fresh=True))) for t in tasks
+    )
+    assert sorted(seed for seed, _ in found) == list(range(8))
+    assert all(torch.equal(value, here[seed]) for seed, value in weights(found).items())
