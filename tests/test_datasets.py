@@ -30,7 +30,9 @@ def settings_for(kind: str, classes=None, n_clips: int = 40) -> DatasetSettings:
         exemplars=0,
         features="any",
         multitask=str(len(classes)),
+        network="small",
         class_order=None,
+        folds=None,
         exclude=(),
     )
 

@@ -29,7 +29,9 @@ def settings_for(kind: str) -> DatasetSettings:
         exemplars=0,
         features="any",
         multitask="2",
+        network="small",
         class_order=None,
+        folds=None,
         exclude=(),
     )
 
@@ -127,7 +129,7 @@ def study(tmp_path) -> Path:
     """The paper's study, and in it a small synthetic dataset called words."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     words = {"kind": "synthetic_words", "classes": ["yes", "no"], "clips_per_class": 10}
-    protocol = {"steps": [2], "multitask": "2", "class_order": None}
+    protocol = {"steps": [2], "multitask": "2", "class_order": None, "folds": None}
     params["datasets"]["words"] = {**params["datasets"]["gsc"], **words, **protocol}
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "params.yaml").write_text(yaml.safe_dump(params))

@@ -31,6 +31,7 @@ def settings(clips_per_class=10, exclude=()):
         features="small",
         network="small",
         class_order=None,
+        folds=None,
         multitask="2",
         exclude=exclude,
     )

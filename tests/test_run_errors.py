@@ -170,7 +170,7 @@ def test_a_base_model_that_is_a_pickle_never_runs(extracted, how):
     payload = Payload(extracted / "it_ran")
     for seed in (0, 1):
         if how == "plain":
-            (models / f"seed{seed}.pt").write_bytes(pickle.dumps(payload))
+            (models / f"seed{seed}.pt").write_bytes(pickle.dumps(payload, protocol=2))
         else:
             torch.save({"network": payload}, models / f"seed{seed}.pt")
     assert_refused(extracted, "learn_steps", "words_3", says="seed0.pt: the base model cannot")

@@ -27,9 +27,13 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no plain form to hash.")
 
 
+# Their values go into a run's name themselves, so their source need not.
+OF_VALUES = {PACKAGE_DIR / name for name in ("settings.py", "config.py", "errors.py")}
+
+
 def code_digest(starts: Iterable[Path]) -> str:
     """Hash of the source of all package files that the given ones reach."""
-    files = sorted(files_reached(starts))
+    files = sorted(files_reached(starts) - OF_VALUES)
     return digest(*[(str(f.relative_to(PACKAGE_DIR)), f.read_text("utf-8")) for f in files])
 
 

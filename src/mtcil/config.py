@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-import yaml
+from ruamel.yaml import YAML, YAMLError
 
 from mtcil.errors import UserError
 
@@ -24,27 +24,20 @@ class SettingsError(UserError):
     """A value of `params.yaml` is not right."""
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses a key that stands twice."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = {str(key) for key in keys if keys.count(key) > 1}
-        if twice:
-            raise SettingsError(f"the key {', '.join(sorted(twice))} stands twice")
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping.
+    """Read a YAML file whose top level is a mapping; a key that stands twice is refused.
+
+    Read as DVC reads and writes it (YAML 1.2, the same library): `dvc exp run -S` writes the whole
+    file anew and drops quotes that YAML 1.2 does not need, after which PyYAML, which follows
+    YAML 1.1, would take the class `yes` for a truth value and 1e-05 for text.
 
     Raises:
         SettingsError: the file is missing, is not YAML, or holds something else.
     """
     try:
-        # A SafeLoader: it makes plain values only.
-        content = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, SettingsError, RecursionError) as error:
+        # "safe" makes plain values only.
+        content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError, RecursionError, ValueError) as error:
         raise SettingsError(f"{path}: cannot be read as YAML: {error}.") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: must hold sections (`name: ...`), got {_shown(content)}.")

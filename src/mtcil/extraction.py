@@ -129,7 +129,7 @@ def extract(
     shape = (feature_settings.n_frames, feature_settings.n_bins)
     with tempfile.TemporaryFile(dir=into) as file:
         rows = _Rows(file, shape)
-        members = _members(archive, dataset, set(settings.exclude), choice)
+        members = _members(archive, dataset, settings, choice)
         with closing(_outcomes(_batches(members), feature_settings, jobs)) as outcomes:
             for id, outcome in tqdm(outcomes, desc=name, unit=" clips", disable=None):
                 rows.add(id, outcome)
@@ -153,9 +153,10 @@ def rank(id: str) -> int:
 
 
 def _members(
-    archive: Path, dataset: ModuleType, exclude: set[str], choice: _Choice
+    archive: Path, dataset: ModuleType, settings: DatasetSettings, choice: _Choice
 ) -> Iterator[tuple[str, bytes]]:
     """Id and content of the clips that are taken, or were when they came by."""
+    exclude = set(settings.exclude)
 
     def wanted(member: str) -> bool:
         info = dataset.clip_of(member)
@@ -163,6 +164,7 @@ def _members(
             info is not None
             and info.label in choice.classes
             and info.id not in exclude
+            and (settings.folds is None or info.fold in settings.folds)
             and choice.offer(info)
         )
 

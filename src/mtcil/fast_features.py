@@ -23,8 +23,10 @@ from mtcil.settings import FeatureSettings
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Complexes = NDArray[np.complex64]
 
 GROUP = 32  # frames transformed at once; few enough to stay in the processor's cache
+TILE = 64  # frames ranked at once
 LARGEST_N_FFT = 8_192  # beyond it a hundred chroma banks take too much memory
 LARGEST_QUANTILE = 16  # bins averaged to a peak; beyond it sorting is faster
 QUANTILE = 0.02  # librosa's: the share of a band that makes its peak, and its valley
@@ -33,6 +35,7 @@ PITCHES = (150.0, 4_000.0)  # Hz, where librosa looks for the tuning
 TINY = np.finfo(np.float32).tiny  # below it librosa does not normalise
 
 
+@functools.cache
 def supports(settings: FeatureSettings) -> bool:
     """Whether `compute` takes these settings: n_fft up to 8,192, and no band of contrast so
     wide that a peak is the mean of more than 16 bins (n_fft above about 2,048)."""
@@ -44,12 +47,14 @@ def supports(settings: FeatureSettings) -> bool:
 def compute(waveform: Floats, settings: FeatureSettings) -> Floats:
     """Features of one clip: (n_frames, n_bins), as `mtcil.features.compute` describes them."""
     _scratch.fit(settings)
-    magnitude, parts = _scratch.magnitude, _scratch.parts
-    _fill_magnitude(waveform, settings, magnitude)
+    spectrum, magnitude, parts = _scratch.spectrum, _scratch.magnitude, _scratch.parts
+    _transform(waveform, settings, spectrum)
     first = settings.log_mel
     if settings.log_mel:
-        _apply_sparse(magnitude, *_mel_bank(settings), parts[:first])
+        _mel(spectrum, *_mel_bank(settings), parts[:first])
         _to_db(parts[:first])
+    if settings.chroma or settings.tonnetz or settings.contrast:
+        np.abs(spectrum, out=magnitude[: len(spectrum)])
     if settings.chroma or settings.tonnetz:
         bank = _chroma_bank(settings, _tuning(magnitude, settings))
         chroma = parts[first : first + settings.chroma]
@@ -73,14 +78,13 @@ class _Scratch(threading.local):
     settings: FeatureSettings | None = None
 
     def fit(self, settings: FeatureSettings) -> None:
-        if self.settings == settings:
+        if self.settings is settings or self.settings == settings:
             return
         n_frames, n_freqs = settings.n_frames, settings.n_fft // 2 + 1
-        n_rows = -(-n_freqs // 4) * 4
         self.frames = np.empty((min(GROUP, n_frames), settings.n_fft))
-        self.spectrum = np.empty((len(self.frames), n_freqs), np.complex64)
-        self.rows = np.empty((len(self.frames), n_freqs), np.float32)
-        self.magnitude = np.zeros((n_rows, n_frames), np.float32)
+        self.rows = np.empty((len(self.frames), n_freqs + 7), np.complex128)
+        self.spectrum = np.empty((n_freqs, n_frames), np.complex64)
+        self.magnitude = np.zeros((-(-n_freqs // 4) * 4, n_frames), np.float32)
         self.places = np.empty(n_freqs * n_frames, np.int32)
         self.peaks = np.empty((2, n_freqs * n_frames), np.float32)
         self.parts = np.empty((settings.n_bins, n_frames), np.float32)
@@ -93,20 +97,16 @@ _scratch = _Scratch()
 # The spectrum
 
 
-def _fill_magnitude(waveform: Floats, settings: FeatureSettings, magnitude: Floats) -> None:
-    """Magnitudes of the short-time Fourier transform: (1 + n_fft / 2, n_frames)."""
-    window = _window(settings.n_fft)
+def _transform(waveform: Floats, settings: FeatureSettings, spectrum: Complexes) -> None:
+    """Fill the short-time Fourier transform (1 + n_fft / 2, n_frames), in double precision."""
+    window, hop_length = _window(settings.n_fft), settings.hop_length
     before = settings.n_fft // 2 if settings.centred else 0
     for t in range(0, settings.n_frames, GROUP):
-        group = magnitude[: settings.n_fft // 2 + 1, t : t + GROUP]
-        n = group.shape[1]
-        frames, spectrum, rows = _scratch.frames[:n], _scratch.spectrum[:n], _scratch.rows[:n]
-        _windowed_frames(
-            waveform, window, settings.hop_length, t * settings.hop_length - before, frames
-        )
-        np.fft.rfft(frames, out=spectrum)  # in double precision, then rounded, as librosa does
-        np.abs(spectrum, out=rows)
-        _transpose(rows, group)
+        n = min(GROUP, settings.n_frames - t)
+        frames, rows = _scratch.frames[:n], _scratch.rows[:n]
+        _windowed_frames(waveform, window, hop_length, t * hop_length - before, frames)
+        np.fft.rfft(frames, out=rows[:, : len(spectrum)])
+        _transpose(rows, spectrum, t)
 
 
 @functools.cache
@@ -132,11 +132,12 @@ def _windowed_frames(waveform, window, hop_length, first, frames):  # type: igno
 
 
 @njit(cache=True)
-def _transpose(rows, columns):  # type: ignore[no-untyped-def]
+def _transpose(rows, columns, first):  # type: ignore[no-untyped-def]
+    """Copy rows (n, m) to columns (m, ...) from column `first` on, rounded as librosa does."""
     for f in range(len(columns)):
         column = columns[f]
-        for t in range(len(column)):
-            column[t] = rows[t, f]
+        for t in range(len(rows)):
+            column[first + t] = rows[t, f]
 
 
 # log-mel
@@ -144,24 +145,28 @@ def _transpose(rows, columns):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def _mel_bank(settings: FeatureSettings) -> tuple[Floats, NDArray[np.int64]]:
-    """librosa's mel filter bank and, per band, the first and the last + 1 of its bins."""
+    """librosa's mel filter bank and, per frequency, the first and the last + 1 of its bands."""
     bank = librosa.filters.mel(
         sr=settings.sample_rate, n_fft=settings.n_fft, n_mels=settings.log_mel
     )
-    reach = [(np.flatnonzero(band)[0], np.flatnonzero(band)[-1] + 1) for band in bank]
-    return bank, np.array(reach, np.int64)
+    bands = [np.flatnonzero(column) for column in bank.T]
+    return bank, np.array([(b[0], b[-1] + 1) if len(b) else (0, 0) for b in bands], np.int64)
 
 
 @njit(cache=True)
-def _apply_sparse(magnitude, bank, reach, out):  # type: ignore[no-untyped-def]
+def _mel(spectrum, bank, bands, out):  # type: ignore[no-untyped-def]
     """Weighted sums of the power: out (n_bands, n_frames)."""
-    for band in range(len(bank)):
-        total = out[band]
-        total[:] = 0
-        for f in range(reach[band, 0], reach[band, 1]):
-            weight, row = bank[band, f], magnitude[f]
-            for t in range(len(row)):
-                total[t] += weight * (row[t] * row[t])
+    n_frames = out.shape[1]
+    power = np.empty(n_frames, np.float32)
+    out[:] = 0
+    for f in range(len(spectrum)):
+        row = spectrum[f]
+        for t in range(n_frames):
+            power[t] = row[t].real * row[t].real + row[t].imag * row[t].imag
+        for band in range(bands[f, 0], bands[f, 1]):
+            weight, total = bank[band, f], out[band]
+            for t in range(n_frames):
+                total[t] += weight * power[t]
 
 
 def _to_db(power: Floats) -> None:
@@ -391,28 +396,41 @@ def _contrast(magnitude: Floats, bands: NDArray[np.int64], out: Floats) -> None:
 def _valleys_and_peaks(magnitude, bands, out):  # type: ignore[no-untyped-def]
     """Means of the smallest and of the largest magnitudes of each band: out (2, n_bands, n_frames).
 
-    The smallest so far stand in `low`, sorted, one row per rank; a new value sinks to its place.
+    For a tile of frames, `ranked` holds the smallest so far and, TILE places on, the largest,
+    rank by rank; a new value sinks through the ranks to its place. Tiles have a fixed width,
+    so that the loops over them become vectors.
     """
     n_frames = out.shape[2]
-    sinking, rising = np.empty((2, n_frames), np.float32)
-    for band in range(len(bands)):
-        first, end, n = bands[band]
-        low = np.full((n, n_frames), np.inf, np.float32)
-        high = np.full((n, n_frames), -np.inf, np.float32)
-        for f in range(first, end):
-            sinking[:] = magnitude[f]
-            rising[:] = magnitude[f]
-            for k in range(n):
-                lowest, highest = low[k], high[k]
-                for t in range(n_frames):
-                    value, other = sinking[t], lowest[t]
-                    lowest[t], sinking[t] = min(value, other), max(value, other)
-                    value, other = rising[t], highest[t]
-                    highest[t], rising[t] = max(value, other), min(value, other)
-        for t in range(n_frames):
-            valley, peak = np.float32(0), np.float32(0)
-            for k in range(n):
-                valley += low[k, t]
-                peak += high[n - 1 - k, t]
-            out[0, band, t] = valley / np.float32(n)
-            out[1, band, t] = peak / np.float32(n)
+    ranked = np.empty((bands[:, 2].max(), 2 * TILE), np.float32)
+    value = np.zeros(2 * TILE, np.float32)
+    for start in range(0, n_frames, TILE):
+        end = min(start + TILE, n_frames)
+        for band in range(len(bands)):
+            n = bands[band, 2]
+            ranked[:, :TILE] = np.inf
+            ranked[:, TILE:] = -np.inf
+            for f in range(bands[band, 0], bands[band, 1]):
+                row = magnitude[f, start:end]
+                for t in range(end - start):
+                    value[t] = row[t]
+                    value[TILE + t] = row[t]
+                for k in range(n):
+                    _sink(value, ranked[k])
+            for t in range(end - start):
+                valley, peak = np.float32(0), np.float32(0)
+                for k in range(n):
+                    valley += ranked[k, t]
+                    peak += ranked[n - 1 - k, TILE + t]
+                out[0, band, start + t] = valley / np.float32(n)
+                out[1, band, start + t] = peak / np.float32(n)
+
+
+@njit(cache=True)
+def _sink(value, rank):  # type: ignore[no-untyped-def]
+    """Leave the smaller (then: the larger) number in the rank and take the other one along."""
+    for t in range(TILE):
+        small, large = min(value[t], rank[t]), max(value[t], rank[t])
+        rank[t], value[t] = small, large
+    for t in range(TILE, 2 * TILE):
+        small, large = min(value[t], rank[t]), max(value[t], rank[t])
+        rank[t], value[t] = large, small

@@ -13,6 +13,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from mtcil.settings import MachineSettings
 
+IS_GLIBC = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
 _watching = threading.Event()
 
 
@@ -40,10 +41,16 @@ def keep_freed_memory() -> None:
     Worth 1.4 times in training on 128 x 85 features; no effect on numbers. Nothing elsewhere.
     """
     mmap_threshold, trim_threshold = -3, -1  # malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+    if IS_GLIBC:
         libc = ctypes.CDLL(None)
         libc.mallopt(mmap_threshold, 1 << 30)
         libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def give_back_memory() -> None:
+    """Undo `keep_freed_memory` once, between runs: loky ends a worker that grows by 300 MB."""
+    if IS_GLIBC:
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def run_all(
@@ -68,7 +75,10 @@ def run_all(
 
 def _in_worker(function: Callable[..., Any], *task: Any) -> Any:
     die_with_parent()
-    return function(*task)
+    try:
+        return function(*task)
+    finally:
+        give_back_memory()
 
 
 def _run_on_dask(

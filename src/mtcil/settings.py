@@ -32,6 +32,7 @@ class DatasetSettings:
     network: str  # a row of `networks`
     multitask: str  # the heads setting that stands for "multitask" in tables and figures
     class_order: tuple[str, ...] | None  # null: drawn per seed
+    folds: tuple[int, ...] | None  # the dataset's own folds to take clips from; null: all
     exclude: tuple[str, ...]  # ids of clips to leave out, e.g. damaged ones
 
     def __post_init__(self) -> None:

@@ -1,0 +1,139 @@
+"""Table 2: what each loss term is worth, at each step and on average.
+
+All rows share one base model per seed, so that differences are paired: to the row above, and to
+the full method. The paper's averages stand beside ours where the study is the paper's.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mtcil.figures._style import MARKERS, OTHERS, PAPER, new_figure, with_ci
+from mtcil.metrics import average_accuracy_with_base, average_incremental_accuracy
+from mtcil.results import by_seed
+from mtcil.settings import Study
+from mtcil.significance import estimate, paired_difference
+
+STAGE, SECTION = "ablate_losses", "loss_ablations"
+PAPER_AVERAGE = {  # Table 2, GSC, K = 200: without the base step
+    "CE_N": 39.09,
+    "CE_N+KD_N": 42.52,
+    "CE_N+CE_O": 74.16,
+    "CE_N+CE_O+KD_N": 77.39,
+    "CE_N+CE_O+KD_O": 78.32,
+    "CE_N+CE_O+KD_N+KD_O": 78.82,
+}
+AVERAGES = {
+    "average": average_incremental_accuracy,
+    "average with base": average_accuracy_with_base,
+}
+
+
+def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
+    """A row per loss set and measure (classes seen, averages): mean, CI, paired differences."""
+    if records.empty:
+        return records
+    rows = []
+    for name, part in records.groupby("row", sort=False):
+        by_losses = {
+            losses: _by_measure(runs) for losses, runs in part.groupby("losses", sort=False)
+        }
+        full = max(by_losses, key=lambda losses: losses.count("+"))
+        above: dict[str, dict[int, float]] = {}
+        for losses, measures in by_losses.items():
+            first = part.iloc[0]
+            about = {k: first[k] for k in ("dataset", "split", "heads", "exemplars")}
+            for measure, values in measures.items():
+                row = {"row": name, **about, "losses": losses, "measure": measure}
+                row |= _named("", estimate(list(values.values())))
+                for prefix, other in (("above_", above), ("full_", by_losses[full])):
+                    if measure in other and other is not measures:
+                        seeds = sorted(set(values) & set(other[measure]))
+                        gap = paired_difference(
+                            [values[s] for s in seeds], [other[measure][s] for s in seeds]
+                        )
+                        row |= _named(prefix, gap)
+                rows.append(row)
+            above = measures
+    return pd.DataFrame(rows)
+
+
+def _by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """{classes seen or average: {seed: percent}}."""
+    seen = [f"{n:02d}" for n in sorted(runs["classes_seen"].unique())]
+    found: dict[str, dict[int, float]] = {name: {} for name in (*seen, *AVERAGES)}
+    for seed, steps in by_seed(runs).items():
+        for name, accuracy in zip(seen, steps, strict=True):
+            found[name][seed] = accuracy
+        for name, average in AVERAGES.items():
+            found[name][seed] = average(steps)
+    return found
+
+
+def _named(prefix: str, found: object) -> dict[str, float]:
+    return {
+        f"{prefix}{k}": getattr(found, k) for k in ("n", "mean", "std", "low", "high", "p_value")
+    }
+
+
+def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
+    """A line per loss set: accuracy at each step, averages, differences of the average."""
+    measures = sorted(table["measure"].unique(), key=lambda m: (m in AVERAGES, m))
+    header = [
+        "dataset", "heads", "K", "losses", *measures, "average: to the row above",
+        "average: to all four", "the paper's average",
+    ]  # fmt: skip
+    lines = []
+    for (_, losses), part in table.groupby(["row", "losses"], sort=False):
+        cells = {
+            row["measure"]: with_ci(row["mean"], row["low"], row["high"], row["n"])
+            for _, row in part.iterrows()
+        }
+        average = part[part["measure"] == "average"].iloc[0]
+        about = [str(average[k]) for k in ("dataset", "heads", "exemplars")]
+        gaps = [_gap(average, prefix) for prefix in ("above_", "full_")]
+        paper = PAPER_AVERAGE.get(str(losses))
+        lines.append(
+            [
+                *about,
+                str(losses),
+                *(cells.get(m, "") for m in measures),
+                *gaps,
+                "" if paper is None else f"{paper:.2f}",
+            ]
+        )
+    return header, lines
+
+
+def _gap(row: pd.Series, prefix: str) -> str:
+    if pd.isna(row.get(f"{prefix}mean")):
+        return ""
+    mean, low, high, p = (row[f"{prefix}{k}"] for k in ("mean", "low", "high", "p_value"))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], p {p:.3f}"
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A panel per row: average of each loss set with its 95 % CI, the paper's as grey marks."""
+    panels = list(table[table["measure"] == "average"].groupby("row", sort=False))
+    figure, axes = new_figure(len(panels), height=3.2)
+    for axis, (_, part) in zip(axes, panels, strict=True):
+        for i, (_, line) in enumerate(part.iterrows()):
+            low, high = line["mean"] - line["low"], line["high"] - line["mean"]
+            axis.errorbar(
+                line["mean"], i, xerr=[[low], [high]], fmt=MARKERS[0], color=OTHERS[0], capsize=3
+            )
+            paper = PAPER_AVERAGE.get(str(line["losses"]))
+            if paper is not None:
+                label = "the paper (GSC, K = 200)" if i == 0 else None
+                axis.plot(paper, i, marker="|", markersize=12, color=PAPER, label=label, ls="")
+        axis.set_yticks(range(len(part)), part["losses"])
+        axis.invert_yaxis()
+        first = part.iloc[0]
+        about = f"{first['dataset']}, heads {first['heads']}, K = {first['exemplars']}"
+        axis.set_title(f"{about}, n = {first['n']}")
+        axis.set_xlabel("average incremental accuracy, % (bar: 95 % CI)")
+        axis.set_ylabel("loss terms")
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(frameon=True)
+    return figure
