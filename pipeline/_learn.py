@@ -17,6 +17,7 @@ def learn_and_record(
     method: str,
     budgets: Sequence[int],
     loss_sets: Sequence[str | None] = (None,),
+    seeds: Sequence[int] | None = None,
 ) -> None:
     """Learn every loss set, budget and seed from the base models of `base`."""
     dataset = study.base_models[base].dataset
@@ -30,7 +31,7 @@ def learn_and_record(
             )
     device = choose_device(study.machine.device)
     tasks = step_tasks(
-        study, base, method, budgets, loss_sets,
+        study, base, method, budgets, loss_sets, seeds or study.seeds,
         FEATURES / dataset, MODELS / base, CHECKPOINTS, device,
     )  # fmt: skip
     rows: dict[str, list] = {"records": [], "matrix": [], "confusion": []}

@@ -10,7 +10,7 @@ def main(study: Study, row: str) -> None:
     ablation = study.loss_ablations[row]
     learn_and_record(
         study, "ablate_losses", row, ablation.base, ablation.method,
-        [study.budget(ablation.dataset)], ablation.losses,
+        [study.budget(ablation.dataset)], ablation.losses, ablation.seeds,
     )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ from mtcil.settings import Study
 def main(study: Study, row: str) -> None:
     """Figure 5; `exemplars`, the override of K, is not followed here."""
     sweep = study.exemplar_sweeps[row]
-    learn_and_record(study, "sweep_exemplars", row, sweep.base, sweep.method, sweep.exemplars)
+    learn_and_record(
+        study, "sweep_exemplars", row, sweep.base, sweep.method, sweep.exemplars, seeds=sweep.seeds
+    )
 
 
 if __name__ == "__main__":

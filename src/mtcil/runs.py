@@ -132,6 +132,7 @@ def step_tasks(
     method_name: str,
     budgets: Sequence[int],
     loss_sets: Sequence[str | None],
+    seeds: Sequence[int],
     features_dir: Path,
     models_dir: Path,
     checkpoints: Path,
@@ -159,7 +160,7 @@ def step_tasks(
                 dataset.steps, method_name, used, study.step_training, study.memory, budget,
                 study.networks[dataset.network],
             )  # fmt: skip
-            for seed in study.seeds:
+            for seed in seeds:
                 run = Run(
                     base.dataset, split.kind, str(base.heads), base.passes, method_name,
                     getattr(used, "losses", ""), budget, seed,

@@ -213,6 +213,7 @@ class SweepRow:
     dataset: str
     method: str
     exemplars: tuple[int, ...]
+    seeds: tuple[int, ...] | None = None  # some of the study's; null: all
 
     def __post_init__(self) -> None:
         _need(min(self.exemplars, default=-1) >= 0, "exemplars: a list of numbers, 0 or more.")
@@ -227,6 +228,7 @@ class AblationRow:
     dataset: str
     method: str
     losses: tuple[str, ...]  # e.g. "CE_N+CE_O"
+    seeds: tuple[int, ...] | None = None  # some of the study's; null: all
 
     def __post_init__(self) -> None:
         _need(len(self.losses) >= 1, "losses: name at least one set.")
@@ -311,6 +313,10 @@ class Study:
         _need(row.base in self.base_models, f"{where}.base: there is no base_models.{row.base}.")
         dataset = self.base_models[row.base].dataset
         _need(row.dataset == dataset, f"{where}.dataset must be {dataset}, as of its base model.")
+        _need(
+            row.seeds is None or (len(row.seeds) > 0 and set(row.seeds) <= set(self.seeds)),
+            f"{where}.seeds must be some of the study's seeds, or null.",
+        )
 
     def headline_heads(self, dataset: str) -> str:
         """The heads setting that `headline` means for a dataset."""
