@@ -69,7 +69,9 @@ def epoch_seconds(train: Clips, heads: str, passes: str) -> float:
 
 def heads_table(repeats: int) -> None:
     train = clips(320, 5)
-    cases = [(h, p) for h in TABLE_1 for p in ("separate", "shared") if (h, p) != ("all", "separate")]
+    cases = [
+        (h, p) for h in TABLE_1 for p in ("separate", "shared") if (h, p) != ("all", "separate")
+    ]
     found: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
     for _ in range(repeats):
         for case in cases:

@@ -32,7 +32,7 @@ WRONG_VALUES = {
 WRONG_TEXTS = {
     "booleans as class names": ("['yes', 'no',", "[true, false,", "got bool True"),
     "a number in quotes": ("0.0005", "'1e-3'", "weight_decay must be float, got str '1e-3'"),
-    "a key twice": ("seeds:", "seeds: [7]\nseeds:", "the key seeds stands twice"),
+    "a key twice": ("seeds:", "seeds: [7]\nseeds:", 'duplicate key "seeds"'),
     "a bracket left open": ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
 }
 
@@ -190,7 +190,7 @@ def test_a_missing_archive_is_named(study):
 
 @pytest.mark.parametrize("stage", ["summarise", "draw_figures"])
 def test_missing_records_are_named(study, stage):
-    assert_refused(study, stage, says="metrics/records/learn_steps/words_3/records.csv")
+    assert_refused(study, stage, says="records.csv: the records cannot be read")
 
 
 @pytest.mark.parametrize("stage", ["download", "extract_features", "train_base", "learn_steps"])

@@ -19,36 +19,28 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mtcil import fourier
 from mtcil.settings import FeatureSettings
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-Complexes = NDArray[np.complex64]
 
-GROUP = 32  # frames transformed at once; few enough to stay in the processor's cache
 TILE = 64  # frames ranked at once
-LARGEST_N_FFT = 8_192  # beyond it a hundred chroma banks take too much memory
-LARGEST_QUANTILE = 16  # bins averaged to a peak; beyond it sorting is faster
 QUANTILE = 0.02  # librosa's: the share of a band that makes its peak, and its valley
 TUNINGS = np.linspace(-0.5, 0.5, 101)  # edges of librosa's histogram, in semitones
 PITCHES = (150.0, 4_000.0)  # Hz, where librosa looks for the tuning
 TINY = np.finfo(np.float32).tiny  # below it librosa does not normalise
 
 
-@functools.cache
 def supports(settings: FeatureSettings) -> bool:
-    """Whether `compute` takes these settings: n_fft up to 8,192, and no band of contrast so
-    wide that a peak is the mean of more than 16 bins (n_fft above about 2,048)."""
-    return settings.n_fft <= LARGEST_N_FFT and (
-        settings.contrast == 0 or int(_contrast_bands(settings)[:, 2].max()) <= LARGEST_QUANTILE
-    )
+    """Whether `compute` takes these settings: an n_fft that is a power of two, 64 to 4,096."""
+    return fourier.supports(settings.n_fft)
 
 
 def compute(waveform: Floats, settings: FeatureSettings) -> Floats:
     """Features of one clip: (n_frames, n_bins), as `mtcil.features.compute` describes them."""
     _scratch.fit(settings)
-    spectrum, magnitude, parts = _scratch.spectrum, _scratch.magnitude, _scratch.parts
-    _transform(waveform, settings, spectrum)
+    spectrum, magnitude, parts = _scratch.transform(waveform), _scratch.magnitude, _scratch.parts
     first = settings.log_mel
     if settings.log_mel:
         _mel(spectrum, *_mel_bank(settings), parts[:first])
@@ -59,7 +51,7 @@ def compute(waveform: Floats, settings: FeatureSettings) -> Floats:
         bank = _chroma_bank(settings, _tuning(magnitude, settings))
         chroma = parts[first : first + settings.chroma]
         if not settings.chroma:
-            chroma = np.empty((len(bank), settings.n_frames), np.float32)
+            chroma = np.empty((len(bank), parts.shape[1]), np.float32)
         _chroma(magnitude, bank, chroma)
         first += settings.chroma
     if settings.tonnetz:
@@ -67,7 +59,7 @@ def compute(waveform: Floats, settings: FeatureSettings) -> Floats:
         first += settings.tonnetz
     if settings.contrast:
         _contrast(magnitude, _contrast_bands(settings), parts[first:])
-    return parts.T.copy()
+    return parts[:, : settings.n_frames].T.copy()
 
 
 class _Scratch(threading.local):
@@ -80,10 +72,10 @@ class _Scratch(threading.local):
     def fit(self, settings: FeatureSettings) -> None:
         if self.settings is settings or self.settings == settings:
             return
-        n_frames, n_freqs = settings.n_frames, settings.n_fft // 2 + 1
-        self.frames = np.empty((min(GROUP, n_frames), settings.n_fft))
-        self.rows = np.empty((len(self.frames), n_freqs + 7), np.complex128)
-        self.spectrum = np.empty((n_freqs, n_frames), np.complex64)
+        window = librosa.filters.get_window("hann", settings.n_fft, fftbins=True)
+        before = settings.n_fft // 2 if settings.centred else 0
+        self.transform = fourier.Transform(settings.n_frames, window, settings.hop_length, before)
+        n_freqs, n_frames = self.transform.shape
         self.magnitude = np.zeros((-(-n_freqs // 4) * 4, n_frames), np.float32)
         self.places = np.empty(n_freqs * n_frames, np.int32)
         self.peaks = np.empty((2, n_freqs * n_frames), np.float32)
@@ -92,52 +84,6 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
-
-
-# The spectrum
-
-
-def _transform(waveform: Floats, settings: FeatureSettings, spectrum: Complexes) -> None:
-    """Fill the short-time Fourier transform (1 + n_fft / 2, n_frames), in double precision."""
-    window, hop_length = _window(settings.n_fft), settings.hop_length
-    before = settings.n_fft // 2 if settings.centred else 0
-    for t in range(0, settings.n_frames, GROUP):
-        n = min(GROUP, settings.n_frames - t)
-        frames, rows = _scratch.frames[:n], _scratch.rows[:n]
-        _windowed_frames(waveform, window, hop_length, t * hop_length - before, frames)
-        np.fft.rfft(frames, out=rows[:, : len(spectrum)])
-        _transpose(rows, spectrum, t)
-
-
-@functools.cache
-def _window(n_fft: int) -> Doubles:
-    return librosa.filters.get_window("hann", n_fft, fftbins=True)
-
-
-@njit(cache=True)
-def _windowed_frames(waveform, window, hop_length, first, frames):  # type: ignore[no-untyped-def]
-    """Fill frames (n_frames, n_fft) from sample `first` on; outside the clip there are zeros."""
-    n_frames, n_fft = frames.shape
-    for t in range(n_frames):
-        frame = frames[t]
-        start = first + t * hop_length
-        if start >= 0 and start + n_fft <= len(waveform):
-            samples = waveform[start : start + n_fft]
-            for k in range(n_fft):
-                frame[k] = samples[k] * window[k]
-        else:
-            for k in range(n_fft):
-                inside = 0 <= start + k < len(waveform)
-                frame[k] = waveform[start + k] * window[k] if inside else 0.0
-
-
-@njit(cache=True)
-def _transpose(rows, columns, first):  # type: ignore[no-untyped-def]
-    """Copy rows (n, m) to columns (m, ...) from column `first` on, rounded as librosa does."""
-    for f in range(len(columns)):
-        column = columns[f]
-        for t in range(len(rows)):
-            column[first + t] = rows[t, f]
 
 
 # log-mel
@@ -427,10 +373,8 @@ def _valleys_and_peaks(magnitude, bands, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _sink(value, rank):  # type: ignore[no-untyped-def]
-    """Leave the smaller (then: the larger) number in the rank and take the other one along."""
+    """Leave the smaller (TILE places on: the larger) number in the rank, take the other along."""
     for t in range(TILE):
-        small, large = min(value[t], rank[t]), max(value[t], rank[t])
-        rank[t], value[t] = small, large
-    for t in range(TILE, 2 * TILE):
-        small, large = min(value[t], rank[t]), max(value[t], rank[t])
-        rank[t], value[t] = large, small
+        a, b, c, d = value[t], rank[t], value[TILE + t], rank[TILE + t]
+        rank[t], value[t] = min(a, b), max(a, b)
+        rank[TILE + t], value[TILE + t] = max(c, d), min(c, d)

@@ -1,6 +1,7 @@
 """Runs: what identifies one, and performing many of them, each resumable."""
 
 import functools
+import os
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -255,7 +256,14 @@ def choose_device(wanted: str) -> str:
 
 
 def prepare_worker(device: str) -> torch.device:
-    """One thread per process on CPU: with several runs at once more threads are slower."""
+    """One thread per process on CPU: with several runs at once more threads are slower.
+
+    On a GPU deterministic algorithms are asked for, wherever there are any.
+    """
+    if device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     keep_freed_memory()

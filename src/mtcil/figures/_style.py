@@ -1,6 +1,5 @@
 """What all figures share: the same colour for the same thing, readable at half a page's width."""
 
-import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,11 +12,22 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 def new_figure(n_panels: int, height: float = 3.4) -> tuple[Figure, list[Axes]]:
     """A row of panels with shared style; sizes in inches."""
-    sns.set_theme(style="whitegrid", context="paper", font_scale=1.15)
-    mpl.rcParams["svg.hashsalt"] = "mtcil"
+    _set_theme()
     figure = Figure(figsize=(1.0 + 3.6 * n_panels, height), layout="constrained", dpi=150)
     axes = figure.subplots(1, n_panels, squeeze=False)[0]
     return figure, list(axes)
+
+
+def new_grid(n_panels: int) -> tuple[Figure, list[Axes], list[Axes]]:
+    """Two rows of panels, the lower one for differences."""
+    _set_theme()
+    figure = Figure(figsize=(1.0 + 3.8 * n_panels, 5.2), layout="constrained", dpi=150)
+    axes = figure.subplots(2, n_panels, squeeze=False, height_ratios=[2, 1])
+    return figure, list(axes[0]), list(axes[1])
+
+
+def _set_theme() -> None:
+    sns.set_theme(style="whitegrid", context="paper", font_scale=1.15)
 
 
 def with_ci(mean: float, low: float, high: float, n: int) -> str:
