@@ -20,13 +20,14 @@ import torch  # noqa: E402
 
 from mtcil.base import train_base  # noqa: E402
 from mtcil.clips import Clips, of_labels  # noqa: E402
+from mtcil.device import prepare_worker  # noqa: E402
 from mtcil.learner import Learner  # noqa: E402
 from mtcil.methods import StepClips, ccil  # noqa: E402
 from mtcil.models import Network  # noqa: E402
 from mtcil.parallel import run_all  # noqa: E402
 from mtcil.protocol import draw_tasks  # noqa: E402
 from mtcil.randomness import numpy_generator  # noqa: E402
-from mtcil.runs import method_settings, prepare_worker  # noqa: E402
+from mtcil.runs import method_settings  # noqa: E402
 from mtcil.settings import Heads, read_study  # noqa: E402
 from mtcil.training import Streams  # noqa: E402
 
@@ -94,7 +95,7 @@ def step_table(repeats: int) -> None:
     old = Learner(Network(NETWORK, 4, torch.Generator().manual_seed(0)).to(DEVICE).eval())
     training, config = STUDY.step_training, method_settings(STUDY, "ccil")
 
-    def phases(first: int, then: int):  # noqa: ANN202
+    def phases(first: int, then: int):
         return replace(
             training,
             head_first=replace(training.head_first, epochs=first, patience=first or None),

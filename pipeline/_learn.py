@@ -4,8 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS
+from mtcil.device import choose_device
 from mtcil.results import step_rows, write_table
-from mtcil.runs import choose_device, learn_all, step_tasks
+from mtcil.runs import learn_all, step_tasks
 from mtcil.settings import Study
 
 

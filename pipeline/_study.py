@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mtcil.errors import UserError
 from mtcil.settings import Study, read_study
@@ -16,6 +17,14 @@ TABLES = Path("metrics/tables")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 CHECKPOINTS = Path(".checkpoints")
+
+
+def row_of(study: Study, section: str, name: str) -> Any:
+    """A row of params.yaml; that there is none is a person's mistake."""
+    rows = getattr(study, section)
+    if name not in rows:
+        raise UserError(f"params.yaml has no {section}.{name}. There are: {', '.join(rows)}.")
+    return rows[name]
 
 
 def run(stage: Callable[..., None]) -> None:

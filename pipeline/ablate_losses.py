@@ -1,13 +1,13 @@
 """Stage ablate_losses: the same incremental steps with some of the loss terms left out."""
 
 from _learn import learn_and_record
-from _study import run
+from _study import row_of, run
 from mtcil.settings import Study
 
 
 def main(study: Study, row: str) -> None:
     """Table 2."""
-    ablation = study.loss_ablations[row]
+    ablation = row_of(study, "loss_ablations", row)
     learn_and_record(
         study, "ablate_losses", row, ablation.base, ablation.method,
         [study.budget(ablation.dataset)], ablation.losses, ablation.seeds,

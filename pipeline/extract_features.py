@@ -14,7 +14,7 @@ from mtcil.settings import Study
 
 
 def main(study: Study, name: str) -> None:
-    settings = study.datasets[name]
+    settings = _study.row_of(study, "datasets", name)
     raw = _study.RAW / name
     archives = [path for path in sorted(raw.glob("[!.]*")) if path.name != "source.json"]
     if len(archives) != 1 or not (raw / "source.json").is_file():

@@ -1,13 +1,13 @@
 """Stage learn_steps: every incremental step at the K in force, from each base model of a row."""
 
 from _learn import learn_and_record
-from _study import run
+from _study import row_of, run
 from mtcil.settings import Study
 
 
 def main(study: Study, row: str) -> None:
     """Figure 4 and the headline."""
-    base = study.base_models[row]
+    base = row_of(study, "base_models", row)
     learn_and_record(study, "learn_steps", row, row, base.method, [study.budget(base.dataset)])
 
 

@@ -1,13 +1,13 @@
 """Stage sweep_exemplars: the same incremental steps over several memory budgets K."""
 
 from _learn import learn_and_record
-from _study import run
+from _study import row_of, run
 from mtcil.settings import Study
 
 
 def main(study: Study, row: str) -> None:
     """Figure 5; `exemplars`, the override of K, is not followed here."""
-    sweep = study.exemplar_sweeps[row]
+    sweep = row_of(study, "exemplar_sweeps", row)
     learn_and_record(
         study, "sweep_exemplars", row, sweep.base, sweep.method, sweep.exemplars, seeds=sweep.seeds
     )

@@ -1,14 +1,15 @@
 """Stage train_base: learn the base classes with several heads on one backbone."""
 
-from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS, run
+from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS, row_of, run
+from mtcil.device import choose_device
 from mtcil.results import write_table
-from mtcil.runs import base_tasks, choose_device, save_base, split_of, train_all
+from mtcil.runs import base_tasks, save_base, split_of, train_all
 from mtcil.settings import Study
 
 
 def main(study: Study, row: str) -> None:
     """One base model per seed, and a record of each."""
-    base = study.base_models[row]
+    base = row_of(study, "base_models", row)
     device = choose_device(study.machine.device)
     tasks = base_tasks(study, row, FEATURES / base.dataset, CHECKPOINTS, device)
     records = []

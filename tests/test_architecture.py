@@ -26,13 +26,15 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "parallel": set(),
     "checkpoints": {"lookup"},
+    "device": {"parallel"},
     # what things are
     "clips": set(),
     "protocol": set(),
     "archives": set(),
     "resume": set(),
     "audio": set(),
-    "fast_features": set(),
+    "fourier": set(),
+    "fast_features": {"fourier"},
     "features": {"fast_features"},
     "datasets": {"archives"},
     "transfer": {"archives", "datasets", "resume"},
@@ -58,8 +60,8 @@ ALLOWED: dict[str, set[str]] = {
         *("clips", "data", "learner", "memory", "methods", "metrics", "models", "training"),
     },
     "runs": {
-        *("base", "checkpoints", "clips", "config", "data", "learner", "lookup", "parallel"),
-        *("progress", "protocol", "training", "trajectory"),
+        *("base", "checkpoints", "clips", "config", "data", "device", "learner", "lookup"),
+        *("parallel", "progress", "protocol", "training", "trajectory"),
     },
 }
 BARE = {"errors", "files", "randomness", "config", "settings", "lookup"}  # no TOOLS for these

@@ -27,6 +27,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no plain form to hash.")
 
 
+# What torch.load raises for a file that is damaged, or holds more than tensors and plain values.
+UNREADABLE = (
+    OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError,
+    pickle.UnpicklingError,
+)  # fmt: skip
 # Their values go into a run's name themselves, so their source need not.
 OF_VALUES = {PACKAGE_DIR / name for name in ("settings.py", "config.py", "errors.py")}
 
@@ -61,7 +66,7 @@ class Checkpoint:
             return None
         try:
             content = torch.load(self.file, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        except UNREADABLE:
             return None
         return content if isinstance(content, dict) else None
 

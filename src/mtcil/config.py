@@ -38,7 +38,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         # "safe" makes plain values only.
         content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError, RecursionError, ValueError) as error:
-        raise SettingsError(f"{path}: cannot be read as YAML: {error}.") from error
+        mark = getattr(error, "problem_mark", None)
+        what = f"{error.problem} (line {mark.line + 1})" if mark else error  # type: ignore[union-attr]
+        raise SettingsError(f"{path}: cannot be read as YAML: {what}.") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: must hold sections (`name: ...`), got {_shown(content)}.")
     return content

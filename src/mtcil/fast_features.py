@@ -25,7 +25,7 @@ from mtcil.settings import FeatureSettings
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-TILE = 64  # frames ranked at once
+TILE = 64  # frames ranked at once; a fixed number, so that the loop becomes vectors
 QUANTILE = 0.02  # librosa's: the share of a band that makes its peak, and its valley
 TUNINGS = np.linspace(-0.5, 0.5, 101)  # edges of librosa's histogram, in semitones
 PITCHES = (150.0, 4_000.0)  # Hz, where librosa looks for the tuning
@@ -343,26 +343,25 @@ def _valleys_and_peaks(magnitude, bands, out):  # type: ignore[no-untyped-def]
     """Means of the smallest and of the largest magnitudes of each band: out (2, n_bands, n_frames).
 
     For a tile of frames, `ranked` holds the smallest so far and, TILE places on, the largest,
-    rank by rank; a new value sinks through the ranks to its place. Tiles have a fixed width,
-    so that the loops over them become vectors.
+    rank by rank; a new value sinks through the ranks to its place.
     """
     n_frames = out.shape[2]
     ranked = np.empty((bands[:, 2].max(), 2 * TILE), np.float32)
     value = np.zeros(2 * TILE, np.float32)
     for start in range(0, n_frames, TILE):
-        end = min(start + TILE, n_frames)
+        width = min(TILE, n_frames - start)
         for band in range(len(bands)):
-            n = bands[band, 2]
+            first, end, n = bands[band]
             ranked[:, :TILE] = np.inf
             ranked[:, TILE:] = -np.inf
-            for f in range(bands[band, 0], bands[band, 1]):
-                row = magnitude[f, start:end]
-                for t in range(end - start):
+            for f in range(first, end):
+                row = magnitude[f, start : start + width]
+                for t in range(width):
                     value[t] = row[t]
                     value[TILE + t] = row[t]
                 for k in range(n):
                     _sink(value, ranked[k])
-            for t in range(end - start):
+            for t in range(width):
                 valley, peak = np.float32(0), np.float32(0)
                 for k in range(n):
                     valley += ranked[k, t]

@@ -1,26 +1,24 @@
 """Runs: what identifies one, and performing many of them, each resumable."""
 
 import functools
-import os
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mtcil.base import train_base
-from mtcil.checkpoints import Checkpoint, code_digest, digest
+from mtcil.checkpoints import UNREADABLE, Checkpoint, code_digest, digest
 from mtcil.clips import of_labels
 from mtcil.config import build
 from mtcil.data import load_split
+from mtcil.device import environment, prepare_worker
 from mtcil.errors import UserError
 from mtcil.files import file_digest, whole_file
 from mtcil.learner import Learner, from_plain, to_plain
 from mtcil.lookup import PACKAGE_DIR, find
-from mtcil.parallel import keep_freed_memory, run_all
+from mtcil.parallel import run_all
 from mtcil.progress import reporter, watched
 from mtcil.protocol import draw_tasks
 from mtcil.randomness import numpy_generator
@@ -90,7 +88,7 @@ def base_tasks(
     dataset = study.datasets[base.dataset]
     heads, split = Heads.parse(base.heads, dataset.steps[0]), split_of(study, row)
     about = [
-        *_environment(device), code_digest([PACKAGE_DIR / "base.py", PACKAGE_DIR / "data.py"]),
+        *environment(device), code_digest([PACKAGE_DIR / "base.py", PACKAGE_DIR / "data.py"]),
         features_digest(features_dir), learnt_from(dataset), split, study.networks[dataset.network],
         study.base_training, heads, base.passes,
     ]  # fmt: skip
@@ -150,7 +148,7 @@ def step_tasks(
     config = method_settings(study, method_name)
     files = [PACKAGE_DIR / "trajectory.py", PACKAGE_DIR / "methods" / f"{method_name}.py"]
     about = [
-        *_environment(device), code_digest(files), features_digest(features_dir),
+        *environment(device), code_digest(files), features_digest(features_dir),
         learnt_from(dataset), split,
     ]  # fmt: skip
     tasks = []
@@ -237,39 +235,6 @@ def save_base(plain: dict[str, Any], path: Path) -> None:
         torch.save(plain, part)
 
 
-def choose_device(wanted: str) -> str:
-    """`auto` is a GPU if there is one.
-
-    Raises:
-        UserError: a device that this machine does not have.
-    """
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"machine.device {wanted!r} cannot be used here ({str(error).splitlines()[0]}). "
-            "Set machine.device: auto or cpu."
-        ) from error
-    return wanted
-
-
-def prepare_worker(device: str) -> torch.device:
-    """One thread per process on CPU: with several runs at once more threads are slower.
-
-    On a GPU deterministic algorithms are asked for, wherever there are any.
-    """
-    if device.startswith("cuda"):
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    keep_freed_memory()
-    return torch.device(device)
-
-
 def learnt_from(dataset: DatasetSettings) -> list[Any]:
     """The settings of a dataset that training sees; the others are in the features already."""
     return [dataset.classes, dataset.steps, dataset.class_order]
@@ -295,15 +260,8 @@ def _model_digest(file: Path) -> str:
         plain = torch.load(file, map_location="cpu", weights_only=True)
         tensors = sorted(plain["network"].items())
         return digest([(name, value.numpy().tobytes().hex()) for name, value in tensors])
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:  # its name alone: torch's text advises to load it unsafely
         raise UserError(
-            f"{file}: the base model cannot be read ({error}). "
+            f"{file}: the base model cannot be read ({type(error).__name__}). "
             "Train it again: dvc repro train_base --force."
         ) from error
-
-
-def _environment(device: str) -> list[str]:
-    """Versions and the kind of device: numbers may differ in the last bits between them."""
-    kind = device.split(":")[0]
-    hardware = torch.cuda.get_device_name() if kind == "cuda" else platform.machine()
-    return [torch.__version__, np.__version__, kind, hardware]
