@@ -9,6 +9,7 @@ medians over rounds in which all ways take turns; a ratio is the median of the r
 so a busy machine moves it little.
 """
 
+# ruff: noqa: E402
 import os
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -80,7 +81,7 @@ def batched_torch(clips: Sequence[Array]) -> Sequence[Array]:
     window = torch.hann_window(1024)
     bank = torch.from_numpy(librosa.filters.mel(sr=16_000, n_fft=1024, n_mels=32))
     made: list[Array] = []
-    for batch in itertools.batched(clips, 8) if sys.version_info >= (3, 12) else _batches(clips, 8):
+    for batch in _batches(clips, 8):
         y = torch.from_numpy(np.stack(batch))
         stft = torch.stft(y, 1024, 512, window=window, pad_mode="constant", return_complex=True)
         mel = bank @ stft.abs().square()

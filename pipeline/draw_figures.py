@@ -12,9 +12,8 @@ def main(study: Study) -> None:
     """A PNG per figure; curves of single task, multitask and the headline's heads."""
     for name in names("figures"):
         figure = find("figures", name)
-        table = figure.table(
-            study, read_stage(RECORDS, figure.STAGE, getattr(study, figure.SECTION))
-        )
+        rows = getattr(study, figure.SECTION)
+        table = figure.table(study, read_stage(RECORDS, figure.STAGE, rows, figure.RECORDS))
         if len(table):
             with whole_file(PLOTS / f"{name}.png") as part:
                 figure.draw(table).savefig(part, format="png", metadata={"Software": None})

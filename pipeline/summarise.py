@@ -23,9 +23,8 @@ def main(study: Study) -> None:
     write_text(METRICS / "headline.json", json.dumps(headline(study, records), indent=2) + "\n")
     for name in names("figures"):
         figure = find("figures", name)
-        table = figure.table(
-            study, read_stage(RECORDS, figure.STAGE, getattr(study, figure.SECTION))
-        )
+        rows = getattr(study, figure.SECTION)
+        table = figure.table(study, read_stage(RECORDS, figure.STAGE, rows, figure.RECORDS))
         if len(table):
             write_table(TABLES / f"{name}.csv", table.to_dict("records"))
             write_markdown(TABLES / f"{name}.md", *figure.markdown(table))

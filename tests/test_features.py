@@ -123,43 +123,6 @@ def test_the_fast_way_equals_librosa_on_every_kind_of_signal(settings):
         )
 
 
-def test_the_tuning_is_librosas_for_tones_all_around_a_semitone():
-    banks = set()
-    for cents in np.arange(-50.5, 51, 0.5):
-        t = np.arange(URBAN.n_samples) / 22_050
-        tones = [np.sin(2 * np.pi * hz * 2 ** (cents / 1200) * t) for hz in (440, 659.26, 1760)]
-        waveform = (0.2 * sum(tones)).astype(np.float32)
-        features.compute(waveform, URBAN)
-        magnitude = fast_features._scratch.magnitude
-        power = np.abs(librosa.stft(waveform, n_fft=1024, hop_length=512, center=False)) ** 2
-        tuning = librosa.estimate_tuning(S=power, sr=22_050)
-        index = fast_features._tuning(magnitude, URBAN)
-        assert fast_features.TUNINGS[index] == tuning, f"{cents} cents"
-        banks.add(index)
-    assert len(banks) > 50
-
-
-def test_the_tuning_counts_the_edges_of_its_hundred_bins_as_numpy_does():
-    edges = fast_features.TUNINGS
-    near = np.concatenate([np.nextafter(edges, -1), edges, np.nextafter(edges, 1)])
-    for fraction in near.astype(np.float32):
-        residual = np.mod(fraction + np.float32(7), np.float32(1))
-        residual -= residual >= 0.5
-        expected = np.argmax(np.histogram([residual], edges)[0])
-        got = fast_features._fullest_bin(
-            np.array([fraction + np.float32(7)]), np.array([True]), edges
-        )
-        assert got == expected, fraction
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 10, 1001, 5000])
-def test_the_median_by_counting_is_numpys(n):
-    rng = np.random.default_rng(n)
-    for values in (rng.random(n), rng.integers(1, 4, n), 10.0 ** rng.uniform(-37, 37, n)):
-        numbers = values.astype(np.float32)
-        assert fast_features._median(numbers) == np.median(numbers)
-
-
 @pytest.mark.parametrize("method", ["fast", "librosa"])
 @pytest.mark.parametrize("settings", [WORDS, URBAN])
 def test_silence_is_minus_100_decibels_and_zeros(settings, method):
@@ -189,9 +152,7 @@ def test_a_result_is_not_touched_by_the_next_clip():
 
 
 def test_settings_beyond_the_fast_way_are_left_to_librosa():
-    large = replace(URBAN, n_fft=16_384, contrast=0)
-    wide = replace(URBAN, n_fft=8_192, log_mel=0, chroma=0, tonnetz=0)
-    for settings in (large, wide):
+    for settings in (replace(URBAN, n_fft=8_192), replace(URBAN, n_fft=600, log_mel=30)):
         assert not fast_features.supports(settings)
         waveform = signals(settings)["noise 0"]
         np.testing.assert_array_equal(

@@ -10,7 +10,7 @@ import heapq
 import io
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,7 +187,7 @@ def _batches(members: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, b
 
 def _outcomes(
     batches: Iterator[list[tuple[str, bytes]]], settings: FeatureSettings, jobs: int
-) -> Iterator[tuple[str, Outcome]]:
+) -> Generator[tuple[str, Outcome], None, None]:
     """What became of each clip, in the order of the archive."""
     if jobs == 1:
         keep_freed_memory()

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mtcil import fourier
+from mtcil import fourier, tuning
 from mtcil.settings import FeatureSettings
 
 Floats = NDArray[np.float32]
@@ -27,8 +27,6 @@ Doubles = NDArray[np.float64]
 
 TILE = 64  # frames ranked at once; a fixed number, so that the loop becomes vectors
 QUANTILE = 0.02  # librosa's: the share of a band that makes its peak, and its valley
-TUNINGS = np.linspace(-0.5, 0.5, 101)  # edges of librosa's histogram, in semitones
-PITCHES = (150.0, 4_000.0)  # Hz, where librosa looks for the tuning
 TINY = np.finfo(np.float32).tiny  # below it librosa does not normalise
 
 
@@ -48,7 +46,7 @@ def compute(waveform: Floats, settings: FeatureSettings) -> Floats:
     if settings.chroma or settings.tonnetz or settings.contrast:
         np.abs(spectrum, out=magnitude[: len(spectrum)])
     if settings.chroma or settings.tonnetz:
-        bank = _chroma_bank(settings, _tuning(magnitude, settings))
+        bank = _chroma_bank(settings, tuning.estimate(magnitude, settings, _scratch.peaks))
         chroma = parts[first : first + settings.chroma]
         if not settings.chroma:
             chroma = np.empty((len(bank), parts.shape[1]), np.float32)
@@ -77,8 +75,7 @@ class _Scratch(threading.local):
         self.transform = fourier.Transform(settings.n_frames, window, settings.hop_length, before)
         n_freqs, n_frames = self.transform.shape
         self.magnitude = np.zeros((-(-n_freqs // 4) * 4, n_frames), np.float32)
-        self.places = np.empty(n_freqs * n_frames, np.int32)
-        self.peaks = np.empty((2, n_freqs * n_frames), np.float32)
+        self.peaks = tuning.Peaks.for_spectra(n_freqs, n_frames)
         self.parts = np.empty((settings.n_bins, n_frames), np.float32)
         self.settings = settings
 
@@ -125,123 +122,13 @@ def _to_db(power: Floats) -> None:
 # Chroma
 
 
-def _tuning(magnitude: Floats, settings: FeatureSettings) -> int:
-    """Deviation from A = 440 Hz, as an index of TUNINGS: librosa.estimate_tuning of the power.
-
-    What librosa leaves to numpy's own float32 functions is left to them here too.
-    """
-    first, end = _bins_with_pitch(settings)
-    n = _find_peaks(magnitude, first, end, _scratch.places)
-    if n == 0:
-        return len(TUNINGS) // 2  # 0: silence has no tuning
-    pitches, heights = peaks = _scratch.peaks[:, :n]
-    _place_peaks(magnitude, _scratch.places[:n], settings.sample_rate, settings.n_fft, peaks)
-    semitones = np.log2(pitches / 27.5)  # octaves above the lowest A
-    semitones *= np.float32(settings.chroma or 12)
-    return int(_fullest_bin(semitones, heights >= _median(heights), TUNINGS))
-
-
-@functools.cache
-def _bins_with_pitch(settings: FeatureSettings) -> tuple[int, int]:
-    """First and last + 1 of the bins among which librosa looks for the tuning."""
-    frequencies = librosa.fft_frequencies(sr=settings.sample_rate, n_fft=settings.n_fft)
-    highest = min(PITCHES[1], settings.sample_rate / 2)
-    first, end = np.searchsorted(frequencies, (PITCHES[0], highest))
-    return int(first), int(end)
-
-
-@njit(cache=True)
-def _find_peaks(magnitude, first, end, places):  # type: ignore[no-untyped-def]
-    """Find the peaks that librosa.piptrack finds in the power; returns how many there are.
-
-    A peak is a bin of `first` to `end`, above its lower and not below its upper neighbour,
-    and above a tenth of its frame's largest value. `places` gets its bin x n_frames + frame.
-    Whether there is one is added, not asked: it cannot be foretold.
-    """
-    n_freqs, n_frames = magnitude.shape
-    floor = np.zeros(n_frames, np.float32)
-    for f in range(n_freqs):
-        row = magnitude[f]
-        for t in range(n_frames):
-            floor[t] = max(floor[t], row[t])
-    floor[:] = np.float32(0.1) * (floor * floor)
-    is_peak = np.empty(n_frames, np.uint8)
-    n = 0
-    for f in range(first, end):
-        below, here, above = magnitude[f - 1], magnitude[f], magnitude[f + 1]
-        for t in range(n_frames):
-            low, power, high = below[t] * below[t], here[t] * here[t], above[t] * above[t]
-            is_peak[t] = (power > floor[t]) & (power > low) & (power >= high)
-        for t in range(n_frames):
-            places[n] = f * n_frames + t
-            n += is_peak[t]
-    return n
-
-
-@njit(cache=True)
-def _place_peaks(magnitude, places, sample_rate, n_fft, peaks):  # type: ignore[no-untyped-def]
-    """Frequencies (Hz) and heights of peaks of the power, by a parabola through three bins.
-
-    Double and single precision take turns as they do in librosa.piptrack.
-    """
-    n_frames = magnitude.shape[1]
-    for k in range(len(places)):
-        f, t = places[k] // n_frames, places[k] % n_frames
-        below, here, above = magnitude[f - 1, t], magnitude[f, t], magnitude[f + 1, t]
-        below, here, above = below * below, here * here, above * above
-        slope = (above - below) / np.float32(2)
-        bend = np.float64(above + below) - 2.0 * here
-        shift = np.float32(-slope / bend if abs(slope) < abs(bend) else 0.0)
-        peaks[0, k] = (f + np.float64(shift)) * sample_rate / n_fft
-        peaks[1, k] = here + np.float32(0.5) * slope * shift
-
-
-@njit(cache=True)
-def _median(values):  # type: ignore[no-untyped-def]
-    """np.median of float32 values above zero, by counting: their bits sort as they do."""
-    bits = values.view(np.uint32)
-    middle = np.empty(2, np.uint32)
-    for side in range(2):
-        rank, found = (len(bits) - 1 + side) // 2, np.uint32(0)
-        for shift in (22, 11, 0):
-            counts = np.zeros(2048, np.int64)
-            for b in bits:
-                if shift == 22 or b >> (shift + 11) == found:
-                    counts[(b >> shift) & 2047] += 1
-            digit = 0
-            while rank >= counts[digit]:
-                rank -= counts[digit]
-                digit += 1
-            found = np.uint32((found << 11) | digit)
-        middle[side] = found
-    low, high = middle.view(np.float32)
-    return (low + high) / np.float32(2)
-
-
-@njit(cache=True)
-def _fullest_bin(semitones, counted, edges):  # type: ignore[no-untyped-def]
-    """Index of the bin of `edges` with most of the semitones' fractions, -0.5 to 0.5."""
-    counts = np.zeros(len(edges) - 1, np.int64)
-    for i in range(len(semitones)):
-        fraction = semitones[i] - np.floor(semitones[i])
-        if fraction >= 0.5:
-            fraction -= np.float32(1)
-        k = min(int((fraction + 0.5) * len(counts)), len(counts) - 1)
-        while k > 0 and edges[k] > fraction:
-            k -= 1
-        while k < len(counts) - 1 and edges[k + 1] <= fraction:
-            k += 1
-        counts[k] += counted[i]
-    return np.argmax(counts)
-
-
 @functools.lru_cache(maxsize=200)
-def _chroma_bank(settings: FeatureSettings, tuning: int) -> Floats:
+def _chroma_bank(settings: FeatureSettings, place: int) -> Floats:
     """librosa's chroma filter bank, with columns of zeros up to whole fours."""
     bank = librosa.filters.chroma(
         sr=settings.sample_rate,
         n_fft=settings.n_fft,
-        tuning=TUNINGS[tuning],
+        tuning=tuning.EDGES[place],
         n_chroma=settings.chroma or 12,
     )
     return np.pad(bank, ((0, 0), (0, -bank.shape[1] % 4)))

@@ -34,11 +34,11 @@ CONTRAST_FMIN = 200.0  # Hz, librosa's own; the first band ends here
 def compute(
     waveform: NDArray[np.float32], settings: FeatureSettings, method: Method = "fast"
 ) -> NDArray[np.float32]:
-    """Features of one clip: (n_frames, n_bins), the parts side by side in `Settings` order.
+    """Features of one clip: (n_frames, n_bins), float32, the parts side by side.
 
     Args:
         waveform: (settings.n_samples,), as `mtcil.audio.decode` gives it.
-        method: "fast" falls back to librosa where `fast_features.supports` says no.
+        method: "fast" is librosa where n_fft is no power of two from 64 to 4,096.
 
     Raises:
         UserError: settings that librosa has no answer to, see `check`.
@@ -94,7 +94,7 @@ def reference_features(
         waveform, n_fft=settings.n_fft, hop_length=settings.hop_length, center=settings.centred
     )
     magnitude = np.abs(stft)  # (1 + n_fft / 2, n_frames)
-    parts = []
+    parts: list[NDArray[np.floating]] = []
     if settings.log_mel:
         parts.append(_log_mel(magnitude**2, settings))
     if settings.chroma or settings.tonnetz:

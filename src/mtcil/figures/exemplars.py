@@ -14,7 +14,7 @@ from mtcil.results import by_seed
 from mtcil.settings import Study
 from mtcil.significance import estimate, paired_difference
 
-STAGE, SECTION = "sweep_exemplars", "exemplar_sweeps"
+STAGE, SECTION, RECORDS = "sweep_exemplars", "exemplar_sweeps", "records"
 
 
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from mtcil.results import by_seed
 from mtcil.settings import Study
 from mtcil.significance import estimate, paired_difference
 
-STAGE, SECTION = "ablate_losses", "loss_ablations"
+STAGE, SECTION, RECORDS = "ablate_losses", "loss_ablations", "records"
 PAPER_AVERAGE = {  # Table 2, GSC, K = 200: without the base step
     "CE_N": 39.09,
     "CE_N+KD_N": 42.52,

@@ -15,7 +15,7 @@ from mtcil.results import VARIANT
 from mtcil.settings import Study
 from mtcil.significance import estimate, paired_difference
 
-STAGE, SECTION = "learn_steps", "base_models"
+STAGE, SECTION, RECORDS = "learn_steps", "base_models", "records"
 AVERAGES = {
     "average": average_incremental_accuracy,
     "average with base": average_accuracy_with_base,
