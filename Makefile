@@ -37,6 +37,9 @@ check: $(STAMP)  ## Format, lint, types and the fast tests.
 repro: $(STAMP)  ## The paper's study on the real datasets (downloads about 8 GB).
 	$(BIN)/dvc repro
 
+bench: $(STAMP)  ## All benchmarks into benchmarks/RESULTS.md; ARCHIVES="speech_commands=... urbansound8k=..." for real audio.
+	$(BIN)/python benchmarks/report.py $(ARCHIVES)
+
 sync:  ## Copy the root's dvc.yaml into every study.
 	for study in $(STUDIES); do cp dvc.yaml $$study/dvc.yaml; done
 
