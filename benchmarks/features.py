@@ -5,8 +5,7 @@
 
 With archives, the clips are theirs, and the way from the archive to features.npy is timed too,
 against a plain loop over librosa.load. Times are CPU milliseconds per clip on one thread:
-medians over rounds in which all ways take turns; a ratio is the median of the rounds' ratios,
-so a busy machine moves it little.
+medians over rounds in which all ways take turns; a ratio is the median of the rounds' ratios.
 """
 
 # ruff: noqa: E402
@@ -15,6 +14,7 @@ import os
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"  # before the libraries start their threads
 
+import functools
 import importlib.util
 import io
 import itertools
@@ -22,8 +22,10 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -52,7 +54,7 @@ Row = tuple[str, str, str, str]  # what, how, measured, against
 
 def four_calls(clips: Sequence[Array]) -> Sequence[Array]:
     """librosa, each part from the waveform."""
-    stft = {"sr": 22_050, "n_fft": 1024, "hop_length": 512, "center": False}
+    stft: dict[str, Any] = {"sr": 22_050, "n_fft": 1024, "hop_length": 512, "center": False}
     made = []
     for y in clips:
         mel = librosa.feature.melspectrogram(y=y, n_mels=60, **stft)
@@ -80,41 +82,31 @@ def batched_torch(clips: Sequence[Array]) -> Sequence[Array]:
     """One transform and one matrix product for eight clips, float32."""
     window = torch.hann_window(1024)
     bank = torch.from_numpy(librosa.filters.mel(sr=16_000, n_fft=1024, n_mels=32))
-    made: list[Array] = []
-    for batch in _batches(clips, 8):
-        y = torch.from_numpy(np.stack(batch))
-        stft = torch.stft(y, 1024, 512, window=window, pad_mode="constant", return_complex=True)
-        mel = bank @ stft.abs().square()
-        made += list((10 * mel.clamp(min=1e-10).log10()).transpose(1, 2).numpy())
-    return made
-
-
-def _batches(clips: Sequence[Array], size: int) -> Iterator[Sequence[Array]]:
-    return (clips[k : k + size] for k in range(0, len(clips), size))
+    stft = functools.partial(
+        torch.stft, n_fft=1024, hop_length=512, window=window, pad_mode="constant"
+    )
+    return _eight_at_once(lambda y: bank @ stft(y, return_complex=True).abs().square(), clips)
 
 
 def with_torchaudio(clips: Sequence[Array]) -> Sequence[Array]:
-    import torchaudio
+    from torchaudio.transforms import MelSpectrogram
 
-    mel = torchaudio.transforms.MelSpectrogram(
-        16_000, 1024, hop_length=512, n_mels=32, pad_mode="constant", norm="slaney",
-        mel_scale="slaney",
-    )  # fmt: skip
-    made: list[Array] = []
-    for batch in _batches(clips, 8):
-        power = mel(torch.from_numpy(np.stack(batch)))
-        made += list((10 * power.clamp(min=1e-10).log10()).transpose(1, 2).numpy())
-    return made
+    kind: dict[str, Any] = {"norm": "slaney", "mel_scale": "slaney", "pad_mode": "constant"}
+    return _eight_at_once(MelSpectrogram(16_000, 1024, None, 512, n_mels=32, **kind), clips)
 
 
 def with_nnaudio(clips: Sequence[Array]) -> Sequence[Array]:
     from nnAudio.features import MelSpectrogram
 
     mel = MelSpectrogram(16_000, 1024, n_mels=32, hop_length=512, pad_mode="constant", verbose=0)
+    return _eight_at_once(mel, clips)
+
+
+def _eight_at_once(mel: Callable[..., torch.Tensor], clips: Sequence[Array]) -> Sequence[Array]:
     made: list[Array] = []
-    for batch in _batches(clips, 8):
-        power = mel(torch.from_numpy(np.stack(batch)))
-        made += list((10 * power.clamp(min=1e-10).log10()).transpose(1, 2).detach().numpy())
+    for k in range(0, len(clips), 8):
+        power = mel(torch.from_numpy(np.stack(clips[k : k + 8]))).detach()
+        made += list((10 * power.clamp(min=1e-10).log10()).transpose(1, 2).numpy())
     return made
 
 
@@ -129,9 +121,11 @@ def measure(archives: dict[str, Path] | None = None) -> list[Row]:
     """Every row of the table; `archives` maps a file of mtcil/datasets to its archive."""
     archives = archives or {}
     torch.set_num_threads(1)
-    rows = [*_measure_words(archives), *_measure_urban(archives)]
-    for kind, archive in archives.items():
-        rows += _measure_archive(kind, archive)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # librosa's, about silence
+        rows = [*_measure_words(archives), *_measure_urban(archives)]
+        for kind, archive in archives.items():
+            rows += _measure_archive(kind, archive)
     return rows
 
 
@@ -158,8 +152,7 @@ def _measure_words(archives: dict[str, Path]) -> list[Row]:
         else:
             rows.append(("32 x 32", module, "not installed", ""))
     clips = _clips(WORDS, archives.get("speech_commands"))
-    times = _times("32 x 32", ways, clips)
-    return [*times, *rows, *_deviations("32 x 32", WORDS, clips)]
+    return [*_times("32 x 32", ways, clips), *rows, *_deviations("32 x 32", WORDS, clips)]
 
 
 def _times(what: str, ways: dict[str, Way], clips: Sequence[Array]) -> list[Row]:
@@ -215,42 +208,51 @@ def _clips(settings: FeatureSettings, archive: Path | None) -> list[NDArray[np.f
 
 
 def _measure_archive(kind: str, archive: Path) -> list[Row]:
-    dataset, settings = find("datasets", kind), SETTINGS[kind]
-    labels = [clip.label for clip in map(dataset.clip_of, _names(archive)) if clip]
-    row = _everything(kind, labels)
-    n = len(labels)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        into = Path(folder)
-        seconds = {"reading and decompressing the archive alone": _timed(lambda: _names(archive))}
-        seconds["a loop over librosa.load and librosa"] = _timed(
-            lambda: _plain_loop(archive, kind, into)
+    """Wall and CPU seconds, the least of three; CPU seconds of this process alone."""
+    labels = [clip.label for clip in map(find("datasets", kind).clip_of, _read(archive)) if clip]
+    what = f"{kind}, {len(labels)} clips"
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
+        extract = functools.partial(
+            extraction.extract,
+            archive,
+            find("datasets", kind),
+            kind,
+            _everything(kind, labels),
+            SETTINGS[kind],
+            Path(folder),
         )
         for jobs in (1, 2):
-            _extract(archive, kind, row, into, jobs)  # starts the workers
-            seconds[f"ours, {jobs} job{'s' * (jobs > 1)}"] = min(
-                _timed(lambda jobs=jobs: _extract(archive, kind, row, into, jobs)) for _ in range(3)
-            )
-        decoding = _decoding(archive, dataset, settings)
-    loop = seconds["a loop over librosa.load and librosa"]
-    what = f"{kind}, {n} clips to features.npy"
-    rows = [(what, how, f"{s:.2f} s", f"{loop / s:.1f} x") for how, s in seconds.items()]
-    rows.append((what, "decoding and resampling", f"{decoding:.3f} ms CPU per clip", ""))
-    alone = seconds["ours, 1 job"] - seconds["reading and decompressing the archive alone"]
-    minute = alone / n * FULL_SIZE[kind] / 2
-    rows.append((what, f"{FULL_SIZE[kind]} clips on two idle cores, less decompression",
-                 f"{minute:.0f} s", ""))  # fmt: skip
-    return rows
+            extract(jobs)  # compiles, starts the workers
+        spent = {
+            "a loop over librosa.load and librosa": _least(
+                lambda: _plain_loop(archive, kind, Path(folder))
+            ),
+            "ours, 1 job": _least(lambda: extract(1)),
+            "ours, 2 jobs": _least(lambda: extract(2)),
+            "reading and decompressing alone": _least(lambda: _read(archive)),
+        }
+    loop = spent["a loop over librosa.load and librosa"]
+    rows = [
+        (what, how, f"{wall:.2f} s, CPU {cpu:.2f} s", f"{loop[0] / wall:.1f} x")
+        for how, (wall, cpu) in spent.items()
+    ]
+    whole, reading = spent["ours, 1 job"][1], spent["reading and decompressing alone"][1]
+    rows.append((what, "share of reading and decompressing", f"{reading / whole:.0%}", ""))
+    each = (whole - reading) / len(labels)
+    rows.append((what, "all the rest", f"{1e3 * each:.3f} ms CPU per clip", ""))
+    full = FULL_SIZE[kind]
+    what = f"all the rest, {full:,} clips on two idle cores"
+    return [*rows, (kind, what, f"{each * full / 2:.0f} s", "")]
 
 
-def _names(archive: Path) -> list[str]:
-    """Read everything, keep the names of the sound files."""
+def _read(archive: Path) -> list[str]:
+    """Read every sound file, keep the names."""
     return [name for name, _ in read_members(archive, lambda name: name.endswith(".wav"))]
 
 
 def _plain_loop(archive: Path, kind: str, into: Path) -> None:
     settings, compute = SETTINGS[kind], four_calls if kind == "urbansound8k" else one_call
-    made = []
+    made: list[Array] = []
     for name, content in read_members(archive, lambda name: name.endswith(".wav")):
         if find("datasets", kind).clip_of(name):
             y, _ = librosa.load(
@@ -260,31 +262,32 @@ def _plain_loop(archive: Path, kind: str, into: Path) -> None:
     np.save(into / "plain.npy", np.stack(made))
 
 
-def _extract(archive: Path, kind: str, row: DatasetSettings, into: Path, jobs: int) -> None:
-    extraction.extract(archive, find("datasets", kind), kind, row, SETTINGS[kind], into, jobs)
-
-
 def _everything(kind: str, labels: Sequence[str]) -> DatasetSettings:
     """Settings that take every clip of the archive."""
     classes = tuple(sorted(set(labels)))
-    most = max(10, *(labels.count(label) for label in classes))
-    steps = (2, *(1 for _ in classes[2:]))
-    return DatasetSettings(kind, classes, most, steps, 0, "", "", "2", None, ())
+    return DatasetSettings(
+        kind=kind,
+        classes=classes,
+        clips_per_class=max(10, *(labels.count(label) for label in classes)),
+        steps=(2, *(1 for _ in classes[2:])),
+        exemplars=0,
+        features="",
+        network="",
+        multitask="2",
+        class_order=None,
+        folds=None,
+        exclude=(),
+    )
 
 
-def _decoding(archive: Path, dataset: object, settings: FeatureSettings) -> float:
-    members = read_members(archive, lambda name: name.endswith(".wav"))
-    contents = list(itertools.islice(members, 500))
-    start = time.process_time()
-    for name, content in contents:
-        decode(content, settings, name)
-    return (time.process_time() - start) / len(contents) * 1e3
-
-
-def _timed(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def _least(function: Callable[[], object]) -> tuple[float, float]:
+    """Wall and CPU seconds of the fastest of three runs."""
+    times = []
+    for _ in range(3):
+        wall, cpu = time.perf_counter(), time.process_time()
+        function()
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return min(times)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -28,7 +28,8 @@ from mtcil.parallel import run_all  # noqa: E402
 from mtcil.protocol import draw_tasks  # noqa: E402
 from mtcil.randomness import numpy_generator  # noqa: E402
 from mtcil.runs import method_settings  # noqa: E402
-from mtcil.settings import Heads, read_study  # noqa: E402
+from mtcil.settings import Heads  # noqa: E402
+from mtcil.study import read_study  # noqa: E402
 from mtcil.training import Streams  # noqa: E402
 
 STUDY = read_study(ROOT / "studies/ten_words/params.yaml")

@@ -7,7 +7,7 @@ from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS
 from mtcil.device import choose_device
 from mtcil.results import step_rows, write_table
 from mtcil.runs import learn_all, step_tasks
-from mtcil.settings import Study
+from mtcil.study import Study
 
 
 def learn_and_record(

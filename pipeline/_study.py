@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mtcil.errors import UserError
-from mtcil.settings import Study, read_study
+from mtcil.study import Study, read_study
 
 PARAMS = Path("params.yaml")
 RAW = Path("data/raw")

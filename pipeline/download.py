@@ -8,7 +8,7 @@ from _study import CHECKPOINTS, RAW, run
 from mtcil.errors import UserError
 from mtcil.files import write_text
 from mtcil.lookup import find
-from mtcil.settings import Study
+from mtcil.study import Study
 from mtcil.transfer import provide_archive, source_variable
 
 

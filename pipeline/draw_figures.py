@@ -5,7 +5,7 @@ from mtcil.curves import confusion_rows, step_curve
 from mtcil.files import whole_file
 from mtcil.lookup import find, names
 from mtcil.results import headline_runs, read_stage, write_table
-from mtcil.settings import Study
+from mtcil.study import Study
 
 
 def main(study: Study) -> None:

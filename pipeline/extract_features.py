@@ -10,7 +10,7 @@ from mtcil.errors import UserError
 from mtcil.extraction import extract
 from mtcil.files import write_text
 from mtcil.lookup import find
-from mtcil.settings import Study
+from mtcil.study import Study
 
 
 def main(study: Study, name: str) -> None:

@@ -6,7 +6,7 @@ from _study import METRICS, RECORDS, TABLES, run
 from mtcil.files import write_text
 from mtcil.lookup import find, names
 from mtcil.results import read_stage, write_markdown, write_table
-from mtcil.settings import Study
+from mtcil.study import Study
 from mtcil.summary import headline, summarise_rows
 
 

@@ -2,7 +2,7 @@
 
 from _learn import learn_and_record
 from _study import row_of, run
-from mtcil.settings import Study
+from mtcil.study import Study
 
 
 def main(study: Study, row: str) -> None:

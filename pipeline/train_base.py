@@ -4,7 +4,7 @@ from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS, row_of, run
 from mtcil.device import choose_device
 from mtcil.results import write_table
 from mtcil.runs import base_tasks, save_base, split_of, train_all
-from mtcil.settings import Study
+from mtcil.study import Study
 
 
 def main(study: Study, row: str) -> None:

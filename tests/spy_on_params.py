@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from mtcil.settings import read_study
+from mtcil.study import read_study
 
 EXEMPT = ("machine.", "root")  # no stage lists these
 

@@ -12,7 +12,7 @@ from mtcil import lookup
 PACKAGE = lookup.PACKAGE_DIR
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-TOOLS = {"errors", "files", "randomness", "settings"}  # small, and free to all that stand below
+TOOLS = {"errors", "files", "randomness", "settings", "study"}  # small, and free to all that stand below
 # A module, or a folder of them, and what it may import besides TOOLS. Whoever may be imported
 # stands above, so that nothing goes round in a circle. A new module gets a line.
 ALLOWED: dict[str, set[str]] = {
@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "randomness": set(),
     "config": {"errors"},
-    "settings": {"config"},
+    "settings": set(),
+    "study": {"config", "settings"},
     "lookup": {"errors"},
     "progress": set(),
     "parallel": set(),
@@ -34,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "resume": set(),
     "audio": set(),
     "fourier": set(),
-    "fast_features": {"fourier"},
+    "tuning": {"fourier"},
+    "fast_features": {"fourier", "tuning"},
     "features": {"fast_features"},
     "datasets": {"archives"},
     "transfer": {"archives", "datasets", "resume"},
@@ -64,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         *("parallel", "progress", "protocol", "training", "trajectory"),
     },
 }
-BARE = {"errors", "files", "randomness", "config", "settings", "lookup"}  # no TOOLS for these
+BARE = {"errors", "files", "randomness", "config", "settings", "study", "lookup"}  # no TOOLS for these
 STUDY_FILES = re.compile(r"\b(data/(raw|features)|metrics/|plots/|models/)|\.checkpoints")
 
 

@@ -20,7 +20,7 @@ from mtcil.lookup import find, names
 from mtcil.methods import StepClips
 from mtcil.models import Network, copy_state
 from mtcil.results import step_rows
-from mtcil.settings import read_study
+from mtcil.study import read_study
 from mtcil.training import Streams
 
 ROOT = Path(__file__).parents[1]

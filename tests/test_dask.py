@@ -16,7 +16,8 @@ import torch
 from mtcil.parallel import run_all
 from mtcil.results import write_table
 from mtcil.runs import base_tasks, train_one_base
-from mtcil.settings import MachineSettings, read_study
+from mtcil.settings import MachineSettings
+from mtcil.study import read_study
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ import yaml
 from dvc.utils.serialize import modify_yaml
 
 from mtcil import lookup
-from mtcil.settings import read_study
+from mtcil.study import read_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINE = ROOT / "pipeline"

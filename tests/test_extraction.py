@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,6 +186,21 @@ def test_excluded_clips_are_left_out_and_others_take_their_places(tmp_path):
     ids = {line["id"] for line in results(tmp_path)[1]}
     assert len(ids) == 30
     assert not ids & {"cat/03.wav", "owl/01.wav"}
+
+
+def test_only_the_folds_asked_for_are_taken(tmp_path):
+    class WithFolds:
+        @staticmethod
+        def clip_of(member):
+            info = folders.clip_of(member)
+            return info and replace(info, fold=int(info.group) % 2 + 1)
+
+    write_tar(tmp_path / "clips.tar", files(20))
+    asked = replace(settings(), folds=(2,))
+    extraction.extract(tmp_path / "clips.tar", WithFolds, "zoo", asked, FEATURES, tmp_path / "out")
+    table = results(tmp_path)[1]
+    assert [line["id"] for line in table[:3]] == ["wolf/01.wav", "wolf/03.wav", "wolf/05.wav"]
+    assert {line["fold"] for line in table} == {"2"}
 
 
 def test_two_files_of_one_id_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from mtcil.curves import confusion_rows, step_curve
 from mtcil.errors import UserError
 from mtcil.figures import steps
 from mtcil.results import headline_runs, read_records, read_stage, write_markdown, write_table
-from mtcil.settings import read_study
+from mtcil.study import read_study
 from mtcil.summary import headline, summarise_rows
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")

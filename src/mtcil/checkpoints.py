@@ -33,7 +33,7 @@ UNREADABLE = (
     pickle.UnpicklingError,
 )  # fmt: skip
 # Their values go into a run's name themselves, so their source need not.
-OF_VALUES = {PACKAGE_DIR / name for name in ("settings.py", "config.py", "errors.py")}
+OF_VALUES = {PACKAGE_DIR / name for name in ("settings.py", "study.py", "config.py", "errors.py")}
 
 
 def code_digest(starts: Iterable[Path]) -> str:

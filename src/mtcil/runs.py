@@ -22,7 +22,8 @@ from mtcil.parallel import run_all
 from mtcil.progress import reporter, watched
 from mtcil.protocol import draw_tasks
 from mtcil.randomness import numpy_generator
-from mtcil.settings import DatasetSettings, Heads, SplitSettings, Study
+from mtcil.settings import DatasetSettings, Heads, SplitSettings
+from mtcil.study import Study
 from mtcil.training import Streams
 from mtcil.trajectory import Plan, State, advance, start, state_from_plain, state_to_plain
 

@@ -1,20 +1,18 @@
-"""Everything that a person may change, as frozen dataclasses: the schema of `params.yaml`.
+"""The sections of `params.yaml`, as frozen dataclasses; `mtcil.study` is the whole file.
 
 They stand in one file, apart from the code that they steer, because every stage checks the
 whole `params.yaml` first, and stages that draw or summarise must not import torch.
 What each number is for, and whether it is the paper's or ours, stands in `params.yaml`.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
-
-from mtcil.config import SettingsError, build, read_yaml
+from dataclasses import dataclass
+from typing import Literal
 
 LOSS_TERMS = ("CE_N", "CE_O", "KD_N", "KD_O")
 
 
-def _need(condition: bool, message: str) -> None:
+def need(condition: bool, message: str) -> None:
+    """Refuse settings of which `condition` does not hold; the message says what and why."""
     if not condition:
         raise ValueError(message)
 
@@ -36,18 +34,18 @@ class DatasetSettings:
     exclude: tuple[str, ...]  # ids of clips to leave out, e.g. damaged ones
 
     def __post_init__(self) -> None:
-        _need(len(self.classes) >= 2, "classes: name at least two.")
-        _need(len(set(self.classes)) == len(self.classes), "classes: a class stands twice.")
-        _need(self.clips_per_class >= 10, "clips_per_class must be 10 or more.")
-        _need(min(self.steps, default=0) >= 1, "steps: every step needs at least one class.")
-        _need(self.steps[0] >= 2, "steps: the base step needs at least two classes.")
-        _need(
+        need(len(self.classes) >= 2, "classes: name at least two.")
+        need(len(set(self.classes)) == len(self.classes), "classes: a class stands twice.")
+        need(self.clips_per_class >= 10, "clips_per_class must be 10 or more.")
+        need(min(self.steps, default=0) >= 1, "steps: every step needs at least one class.")
+        need(self.steps[0] >= 2, "steps: the base step needs at least two classes.")
+        need(
             sum(self.steps) == len(self.classes),
             f"steps {'-'.join(map(str, self.steps))} add up to {sum(self.steps)} classes, "
             f"but {len(self.classes)} are named.",
         )
-        _need(self.exemplars >= 0, f"exemplars must be 0 or more, got {self.exemplars}.")
-        _need(
+        need(self.exemplars >= 0, f"exemplars must be 0 or more, got {self.exemplars}.")
+        need(
             self.class_order is None or sorted(self.class_order) == sorted(self.classes),
             "class_order must name each class once, or be null.",
         )
@@ -69,15 +67,15 @@ class FeatureSettings:
     contrast: int = 0  # bands + 1
 
     def __post_init__(self) -> None:
-        _need(1_000 <= self.sample_rate <= 384_000, "sample_rate must be 1,000 to 384,000 Hz.")
-        _need(0 < self.seconds <= 60, "seconds must be above 0 and at most 60.")
-        _need(32 <= self.n_fft <= 65_536, "n_fft must be 32 to 65,536 samples.")
-        _need(1 <= self.hop_length <= self.n_fft, "hop_length must be 1 to n_fft samples.")
-        _need(self.n_samples >= self.n_fft, "a clip must hold at least one frame of n_fft samples.")
-        _need(self.log_mel >= 0 and self.chroma >= 0, "log_mel and chroma must be 0 or more.")
-        _need(self.tonnetz in (0, 6), "tonnetz must be 0 or 6.")
-        _need(self.contrast == 0 or self.contrast >= 2, "contrast must be 0, or bands + 1.")
-        _need(self.n_bins > 0, "at least one part must have bins.")
+        need(1_000 <= self.sample_rate <= 384_000, "sample_rate must be 1,000 to 384,000 Hz.")
+        need(0 < self.seconds <= 60, "seconds must be above 0 and at most 60.")
+        need(32 <= self.n_fft <= 65_536, "n_fft must be 32 to 65,536 samples.")
+        need(1 <= self.hop_length <= self.n_fft, "hop_length must be 1 to n_fft samples.")
+        need(self.n_samples >= self.n_fft, "a clip must hold at least one frame of n_fft samples.")
+        need(self.log_mel >= 0 and self.chroma >= 0, "log_mel and chroma must be 0 or more.")
+        need(self.tonnetz in (0, 6), "tonnetz must be 0 or 6.")
+        need(self.contrast == 0 or self.contrast >= 2, "contrast must be 0, or bands + 1.")
+        need(self.n_bins > 0, "at least one part must have bins.")
 
     @property
     def n_samples(self) -> int:
@@ -104,8 +102,8 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         shares = (self.train, self.test, self.validation)
-        _need(min(shares) > 0, "train, test and validation must all be above 0.")
-        _need(abs(sum(shares) - 1) < 1e-9, f"the shares must add up to 1, got {sum(shares):g}.")
+        need(min(shares) > 0, "train, test and validation must all be above 0.")
+        need(abs(sum(shares) - 1) < 1e-9, f"the shares must add up to 1, got {sum(shares):g}.")
 
 
 @dataclass(frozen=True)
@@ -120,13 +118,13 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         lists = (self.channels, self.kernels, self.strides, self.pools)
-        _need(
+        need(
             len({len(x) for x in lists}) == 1 and len(self.channels) >= 1,
             "channels, kernels, strides and pools must be equally long: one number per block.",
         )
-        _need(all(min(x) >= 1 for x in lists), "numbers of a block must be 1 or more.")
-        _need(all(k % 2 == 1 for k in self.kernels), "kernels must be odd.")
-        _need(0 <= self.dropout < 1, "dropout must be 0 or more and below 1.")
+        need(all(min(x) >= 1 for x in lists), "numbers of a block must be 1 or more.")
+        need(all(k % 2 == 1 for k in self.kernels), "kernels must be odd.")
+        need(0 <= self.dropout < 1, "dropout must be 0 or more and below 1.")
 
 
 @dataclass(frozen=True)
@@ -139,9 +137,9 @@ class PhaseSettings:
     schedule: Literal["constant", "cosine"]
 
     def __post_init__(self) -> None:
-        _need(self.epochs >= 0, f"epochs must be 0 or more, got {self.epochs}.")
-        _need(self.patience is None or self.patience >= 1, "patience must be 1 or more, or null.")
-        _need(self.learning_rate > 0, "learning_rate must be above 0.")
+        need(self.epochs >= 0, f"epochs must be 0 or more, got {self.epochs}.")
+        need(self.patience is None or self.patience >= 1, "patience must be 1 or more, or null.")
+        need(self.learning_rate > 0, "learning_rate must be above 0.")
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,9 @@ class SgdSettings:
     weight_decay: float
 
     def __post_init__(self) -> None:
-        _need(self.batch >= 2, "batch must be 2 or more (BatchNorm needs two clips).")
-        _need(0 <= self.momentum < 1, "momentum must be 0 or more and below 1.")
-        _need(self.weight_decay >= 0, "weight_decay must be 0 or more.")
+        need(self.batch >= 2, "batch must be 2 or more (BatchNorm needs two clips).")
+        need(0 <= self.momentum < 1, "momentum must be 0 or more and below 1.")
+        need(self.weight_decay >= 0, "weight_decay must be 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -167,8 +165,8 @@ class BaseTrainingSettings:
     task_weight: float  # weight of each task but the full one, whose weight is 1
 
     def __post_init__(self) -> None:
-        _need(self.task_weight >= 0, "task_weight must be 0 or more.")
-        _need(self.fit.epochs >= 1, "the base step needs at least one epoch.")
+        need(self.task_weight >= 0, "task_weight must be 0 or more.")
+        need(self.fit.epochs >= 1, "the base step needs at least one epoch.")
 
 
 @dataclass(frozen=True)
@@ -183,8 +181,8 @@ class StepTrainingSettings:
     validation_share: float  # of the exemplars, under `memory`
 
     def __post_init__(self) -> None:
-        _need(self.frozen_blocks >= 0, "frozen_blocks must be 0 or more.")
-        _need(0 < self.validation_share < 1, "validation_share must be between 0 and 1.")
+        need(self.frozen_blocks >= 0, "frozen_blocks must be 0 or more.")
+        need(0 < self.validation_share < 1, "validation_share must be between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -192,48 +190,6 @@ class MemorySettings:
     """Which clips of learnt classes are kept; how many is `exemplars` (K)."""
 
     selection: Literal["herding", "random", "official"]
-
-
-@dataclass(frozen=True)
-class BaseRow:
-    """A base model: a dataset and the heads it is trained with."""
-
-    dataset: str
-    heads: int | str  # sizes of the tasks, largest first, e.g. "5-4-3-2"; or "all"
-    method: str  # of the incremental steps: a file of mtcil/methods
-    passes: Literal["separate", "shared"] = "separate"
-    split: Literal["random", "group"] | None = None  # null: the study's split.kind
-
-
-@dataclass(frozen=True)
-class SweepRow:
-    """A base model and the memory budgets to try on it."""
-
-    base: str  # a row of `base_models`
-    dataset: str
-    method: str
-    exemplars: tuple[int, ...]
-    seeds: tuple[int, ...] | None = None  # some of the study's; null: all
-
-    def __post_init__(self) -> None:
-        _need(min(self.exemplars, default=-1) >= 0, "exemplars: a list of numbers, 0 or more.")
-        _need(len(set(self.exemplars)) == len(self.exemplars), "exemplars: one stands twice.")
-
-
-@dataclass(frozen=True)
-class AblationRow:
-    """A base model and the sets of loss terms to try on it."""
-
-    base: str  # a row of `base_models`
-    dataset: str
-    method: str
-    losses: tuple[str, ...]  # e.g. "CE_N+CE_O"
-    seeds: tuple[int, ...] | None = None  # some of the study's; null: all
-
-    def __post_init__(self) -> None:
-        _need(len(self.losses) >= 1, "losses: name at least one set.")
-        for text in self.losses:
-            parse_losses(text)
 
 
 @dataclass(frozen=True)
@@ -247,88 +203,11 @@ class MachineSettings:
     fresh: bool  # true: do not take up finished or half-finished runs
 
     def __post_init__(self) -> None:
-        _need(self.jobs >= 0, "jobs must be 0 or more.")
-        _need(
+        need(self.jobs >= 0, "jobs must be 0 or more.")
+        need(
             self.backend != "dask" or bool(self.scheduler),
             "backend dask needs scheduler: the address of the Dask scheduler.",
         )
-
-
-@dataclass(frozen=True)
-class Study:
-    """The whole of `params.yaml`."""
-
-    root: str
-    headline: int | str  # heads in plots/headline_*.csv; or "single", "multitask"
-    shown: str  # the dataset in those files
-    seeds: tuple[int, ...]
-    machine: MachineSettings
-    datasets: dict[str, DatasetSettings]
-    features: dict[str, FeatureSettings]
-    split: SplitSettings
-    networks: dict[str, NetworkSettings]
-    base_training: BaseTrainingSettings
-    step_training: StepTrainingSettings
-    memory: MemorySettings
-    methods: dict[str, Any]  # each read by its own file, see mtcil/methods
-    base_models: dict[str, BaseRow]
-    exemplar_sweeps: dict[str, SweepRow]
-    loss_ablations: dict[str, AblationRow]
-    exemplars: int | None = field(default=None)  # an override of every dataset's K
-
-    def __post_init__(self) -> None:
-        _need(len(self.seeds) >= 1, "seeds: name at least one.")
-        _need(min(self.seeds) >= 0, "seeds must be 0 or more.")
-        _need(len(set(self.seeds)) == len(self.seeds), "seeds: a seed stands twice.")
-        _need(
-            self.exemplars is None or self.exemplars >= 0,
-            f"exemplars must be a whole number, 0 or more, or null; got {self.exemplars}.",
-        )
-        _need(self.shown in self.datasets, f"shown: there is no datasets.{self.shown}.")
-        for name, dataset in self.datasets.items():
-            _need(
-                dataset.features in self.features,
-                f"datasets.{name}.features: there is no features.{dataset.features}.",
-            )
-            _need(
-                dataset.network in self.networks,
-                f"datasets.{name}.network: there is no networks.{dataset.network}.",
-            )
-            _need(
-                self.step_training.frozen_blocks <= len(self.networks[dataset.network].channels),
-                f"step_training.frozen_blocks is more than networks.{dataset.network} has blocks.",
-            )
-        for name, base in self.base_models.items():
-            where = f"base_models.{name}"
-            _need(base.dataset in self.datasets, f"{where}: no dataset {base.dataset}.")
-            try:
-                Heads.parse(base.heads, self.datasets[base.dataset].steps[0])
-            except ValueError as error:
-                raise ValueError(f"{where}.heads: {error}") from error
-        for section in ("exemplar_sweeps", "loss_ablations"):
-            for name, row in getattr(self, section).items():
-                self._check_row(f"{section}.{name}", row)
-
-    def _check_row(self, where: str, row: SweepRow | AblationRow) -> None:
-        _need(row.base in self.base_models, f"{where}.base: there is no base_models.{row.base}.")
-        dataset = self.base_models[row.base].dataset
-        _need(row.dataset == dataset, f"{where}.dataset must be {dataset}, as of its base model.")
-        _need(
-            row.seeds is None or (len(row.seeds) > 0 and set(row.seeds) <= set(self.seeds)),
-            f"{where}.seeds must be some of the study's seeds, or null.",
-        )
-
-    def headline_heads(self, dataset: str) -> str:
-        """The heads setting that `headline` means for a dataset."""
-        words = {
-            "single": str(self.datasets[dataset].steps[0]),
-            "multitask": self.datasets[dataset].multitask,
-        }
-        return words.get(str(self.headline), str(self.headline))
-
-    def budget(self, dataset: str) -> int:
-        """K in force: the study's override, or the dataset's own."""
-        return self.datasets[dataset].exemplars if self.exemplars is None else self.exemplars
 
 
 @dataclass(frozen=True)
@@ -353,11 +232,11 @@ class Heads:
             sizes = tuple(int(part) for part in text.split("-"))
         except ValueError:
             raise ValueError(f'write heads as "5-4-3-2" or "all", got {text!r}.') from None
-        _need(
+        need(
             sizes[0] == n_base,
             f"the first head must cover all {n_base} base classes, got {text!r}.",
         )
-        _need(
+        need(
             all(2 <= size <= n_base for size in sizes),
             f"every task needs 2 to {n_base} classes, got {text!r}.",
         )
@@ -371,20 +250,8 @@ def parse_losses(text: str) -> tuple[str, ...]:
         ValueError: an unknown or repeated term, or CE_N missing: nothing would be learnt.
     """
     terms = tuple(text.split("+"))
-    _need(
+    need(
         set(terms) <= set(LOSS_TERMS) and len(set(terms)) == len(terms) and "CE_N" in terms,
         f"losses must be CE_N and any of CE_O, KD_N, KD_O, joined by +; got {text!r}.",
     )
     return terms
-
-
-def read_study(path: Path) -> Study:
-    """Read and check a whole `params.yaml`.
-
-    Raises:
-        SettingsError: anything in it is not right; one message says what, where, what to do.
-    """
-    values = read_yaml(path)
-    if "exemplars" not in values:
-        raise SettingsError(f"{path}: exemplars is missing. Add `exemplars: null`.")
-    return build(Study, values, f"{path}:")

@@ -13,8 +13,8 @@ from mtcil.metrics import (
     forgetting,
 )
 from mtcil.results import by_seed, headline_runs
-from mtcil.settings import Study
 from mtcil.significance import Estimate, estimate, paired_difference
+from mtcil.study import Study
 
 FROM_STEPS: dict[str, Callable[[list[float]], float]] = {
     "average_incremental_accuracy": average_incremental_accuracy,

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from mtcil.figures._style import new_figure
 from mtcil.metrics import group_accuracy
 from mtcil.results import confusion_from_text
-from mtcil.settings import Study
+from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "confusion"
 

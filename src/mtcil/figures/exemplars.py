@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from mtcil.figures._style import MULTITASK, OTHERS, SINGLE, new_grid, with_ci
 from mtcil.metrics import average_incremental_accuracy
 from mtcil.results import by_seed
-from mtcil.settings import Study
 from mtcil.significance import estimate, paired_difference
+from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "sweep_exemplars", "exemplar_sweeps", "records"
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from mtcil.figures._style import MARKERS, OTHERS, PAPER, new_figure, with_ci
 from mtcil.metrics import average_accuracy_with_base, average_incremental_accuracy
 from mtcil.results import by_seed
-from mtcil.settings import Study
 from mtcil.significance import estimate, paired_difference
+from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "ablate_losses", "loss_ablations", "records"
 PAPER_AVERAGE = {  # Table 2, GSC, K = 200: without the base step

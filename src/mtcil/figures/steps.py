@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from mtcil.figures._style import MARKERS, MULTITASK, OTHERS, SINGLE, new_figure, with_ci
 from mtcil.metrics import average_accuracy_with_base, average_incremental_accuracy
 from mtcil.results import VARIANT
-from mtcil.settings import Study
 from mtcil.significance import estimate, paired_difference
+from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "records"
 AVERAGES = {

@@ -1,0 +1,151 @@
+"""A study: the whole of `params.yaml`, its sections and its rows."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mtcil.config import SettingsError, build, read_yaml
+from mtcil.settings import (
+    BaseTrainingSettings,
+    DatasetSettings,
+    FeatureSettings,
+    Heads,
+    MachineSettings,
+    MemorySettings,
+    NetworkSettings,
+    SplitSettings,
+    StepTrainingSettings,
+    need,
+    parse_losses,
+)
+
+
+@dataclass(frozen=True)
+class BaseRow:
+    """A base model: a dataset and the heads it is trained with."""
+
+    dataset: str
+    heads: int | str  # sizes of the tasks, largest first, e.g. "5-4-3-2"; or "all"
+    method: str  # of the incremental steps: a file of mtcil/methods
+    passes: Literal["separate", "shared"] = "separate"
+    split: Literal["random", "group"] | None = None  # null: the study's split.kind
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """A base model and the memory budgets to try on it."""
+
+    base: str  # a row of `base_models`
+    dataset: str
+    method: str
+    exemplars: tuple[int, ...]
+    seeds: tuple[int, ...] | None = None  # some of the study's; null: all
+
+    def __post_init__(self) -> None:
+        need(min(self.exemplars, default=-1) >= 0, "exemplars: a list of numbers, 0 or more.")
+        need(len(set(self.exemplars)) == len(self.exemplars), "exemplars: one stands twice.")
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """A base model and the sets of loss terms to try on it."""
+
+    base: str  # a row of `base_models`
+    dataset: str
+    method: str
+    losses: tuple[str, ...]  # e.g. "CE_N+CE_O"
+    seeds: tuple[int, ...] | None = None  # some of the study's; null: all
+
+    def __post_init__(self) -> None:
+        need(len(self.losses) >= 1, "losses: name at least one set.")
+        for text in self.losses:
+            parse_losses(text)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The whole of `params.yaml`."""
+
+    root: str
+    headline: int | str  # heads in plots/headline_*.csv; or "single", "multitask"
+    shown: str  # the dataset in those files
+    seeds: tuple[int, ...]
+    machine: MachineSettings
+    datasets: dict[str, DatasetSettings]
+    features: dict[str, FeatureSettings]
+    split: SplitSettings
+    networks: dict[str, NetworkSettings]
+    base_training: BaseTrainingSettings
+    step_training: StepTrainingSettings
+    memory: MemorySettings
+    methods: dict[str, Any]  # each read by its own file, see mtcil/methods
+    base_models: dict[str, BaseRow]
+    exemplar_sweeps: dict[str, SweepRow]
+    loss_ablations: dict[str, AblationRow]
+    exemplars: int | None = field(default=None)  # an override of every dataset's K
+
+    def __post_init__(self) -> None:
+        need(len(self.seeds) >= 1, "seeds: name at least one.")
+        need(min(self.seeds) >= 0, "seeds must be 0 or more.")
+        need(len(set(self.seeds)) == len(self.seeds), "seeds: a seed stands twice.")
+        need(
+            self.exemplars is None or self.exemplars >= 0,
+            f"exemplars must be a whole number, 0 or more, or null; got {self.exemplars}.",
+        )
+        need(self.shown in self.datasets, f"shown: there is no datasets.{self.shown}.")
+        for name, dataset in self.datasets.items():
+            need(
+                dataset.features in self.features,
+                f"datasets.{name}.features: there is no features.{dataset.features}.",
+            )
+            need(
+                dataset.network in self.networks,
+                f"datasets.{name}.network: there is no networks.{dataset.network}.",
+            )
+            need(
+                self.step_training.frozen_blocks <= len(self.networks[dataset.network].channels),
+                f"step_training.frozen_blocks is more than networks.{dataset.network} has blocks.",
+            )
+        for name, base in self.base_models.items():
+            where = f"base_models.{name}"
+            need(base.dataset in self.datasets, f"{where}: no dataset {base.dataset}.")
+            try:
+                Heads.parse(base.heads, self.datasets[base.dataset].steps[0])
+            except ValueError as error:
+                raise ValueError(f"{where}.heads: {error}") from error
+        for section in ("exemplar_sweeps", "loss_ablations"):
+            for name, row in getattr(self, section).items():
+                self._check_row(f"{section}.{name}", row)
+
+    def _check_row(self, where: str, row: SweepRow | AblationRow) -> None:
+        need(row.base in self.base_models, f"{where}.base: there is no base_models.{row.base}.")
+        dataset = self.base_models[row.base].dataset
+        need(row.dataset == dataset, f"{where}.dataset must be {dataset}, as of its base model.")
+        need(
+            row.seeds is None or (len(row.seeds) > 0 and set(row.seeds) <= set(self.seeds)),
+            f"{where}.seeds must be some of the study's seeds, or null.",
+        )
+
+    def headline_heads(self, dataset: str) -> str:
+        """The heads setting that `headline` means for a dataset."""
+        words = {
+            "single": str(self.datasets[dataset].steps[0]),
+            "multitask": self.datasets[dataset].multitask,
+        }
+        return words.get(str(self.headline), str(self.headline))
+
+    def budget(self, dataset: str) -> int:
+        """K in force: the study's override, or the dataset's own."""
+        return self.datasets[dataset].exemplars if self.exemplars is None else self.exemplars
+
+
+def read_study(path: Path) -> Study:
+    """Read and check a whole `params.yaml`.
+
+    Raises:
+        SettingsError: anything in it is not right; one message says what, where, what to do.
+    """
+    values = read_yaml(path)
+    if "exemplars" not in values:
+        raise SettingsError(f"{path}: exemplars is missing. Add `exemplars: null`.")
+    return build(Study, values, f"{path}:")
