@@ -56,11 +56,11 @@ def test_the_edges_of_the_hundred_bins_count_as_in_numpy():
     near = np.concatenate([np.nextafter(edges, -1), edges, np.nextafter(edges, np.float32(1))])
     for octave_bins in (0, 7, 63):
         for semitone in near[near > -0.5] + np.float32(octave_bins) + np.float32(1):
-            residual = np.mod(semitone, np.float32(1))
-            residual -= residual >= 0.5
-            expected = np.argmax(np.histogram([residual], tuning.EDGES)[0])
-            got = tuning._fullest_bin(np.array([semitone]), np.array([True]), 100)
-            assert got == expected, semitone
+            three = np.array([semitone, semitone, 20.123], np.float32)
+            residual = np.mod(three, np.float32(1))
+            residual[residual >= 0.5] -= 1
+            expected = np.argmax(np.histogram(residual, tuning.EDGES)[0])
+            assert tuning._fullest_bin(three, np.ones(3, bool), 100) == expected, semitone
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 1001, 5000])
