@@ -195,11 +195,24 @@ def _outcomes(
             for batch in batches:
                 yield from ((id, _outcome(id, content, settings)) for id, content in batch)
         return
+    compile_once(settings)
     n_jobs = jobs or joblib.cpu_count()
     with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
         parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
         for outcomes in parallel(delayed(_in_worker)(batch, settings) for batch in batches):
             yield from outcomes
+
+
+def compile_once(settings: FeatureSettings) -> None:
+    """Have numba compile, and keep, what features need before several processes do.
+
+    Two processes that fill numba's cache at once can leave an index that points at the wrong
+    code: every later process that loads librosa's ufuncs from it crashes (seen on a fresh
+    installation, with numba 0.68.1 and librosa 0.11.0).
+    """
+    silence = np.zeros(settings.n_samples, dtype=np.float32)
+    for method in ("fast", "librosa"):
+        features.compute(silence, settings, method)
 
 
 def _in_worker(
