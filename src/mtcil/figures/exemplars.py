@@ -87,8 +87,8 @@ def draw(table: pd.DataFrame) -> Figure:
         top.set_title(f"{dataset}, n = {int(part['n'].min())} seeds")
         top.set_ylabel("average incremental\naccuracy, %")
         bottom.set_ylabel("gain, points")
-        top.set_xlabel("exemplars K, all old classes together (band: 95 % CI)")
-        bottom.set_xlabel("exemplars K, all old classes together (band: 95 % CI)")
+        top.set_xlabel("exemplars K, in all (band: 95 % CI)")
+        bottom.set_xlabel("exemplars K, in all (band: 95 % CI)")
         top.legend(title="heads", frameon=True)
     return figure
 
