@@ -12,7 +12,8 @@ from mtcil import lookup
 PACKAGE = lookup.PACKAGE_DIR
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-TOOLS = {"errors", "files", "randomness", "settings", "study"}  # small, and free to all that stand below
+# Small, and free to all that stand below.
+TOOLS = {"errors", "files", "randomness", "settings", "study"}
 # A module, or a folder of them, and what it may import besides TOOLS. Whoever may be imported
 # stands above, so that nothing goes round in a circle. A new module gets a line.
 ALLOWED: dict[str, set[str]] = {
@@ -66,7 +67,8 @@ ALLOWED: dict[str, set[str]] = {
         *("parallel", "progress", "protocol", "training", "trajectory"),
     },
 }
-BARE = {"errors", "files", "randomness", "config", "settings", "study", "lookup"}  # no TOOLS for these
+# No TOOLS for these.
+BARE = {"errors", "files", "randomness", "config", "settings", "study", "lookup"}
 STUDY_FILES = re.compile(r"\b(data/(raw|features)|metrics/|plots/|models/)|\.checkpoints")
 
 

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mtcil.figures._measures import by_measure, in_order, named
 from mtcil.figures._style import MARKERS, OTHERS, PAPER, new_figure, with_ci
-from mtcil.metrics import average_accuracy_with_base, average_incremental_accuracy
-from mtcil.results import by_seed
 from mtcil.significance import estimate, paired_difference
 from mtcil.study import Study
 
@@ -25,10 +24,6 @@ PAPER_AVERAGE = {  # Table 2, GSC, K = 200: without the base step
     "CE_N+CE_O+KD_N+KD_O": 78.82,
 }
 PAPER_KIND = "speech_commands"
-AVERAGES = {
-    "average": average_incremental_accuracy,
-    "average with base": average_accuracy_with_base,
-}
 
 
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +33,7 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, part in records.groupby("row", sort=False):
         by_losses = {
-            losses: _by_measure(runs) for losses, runs in part.groupby("losses", sort=False)
+            losses: by_measure(runs) for losses, runs in part.groupby("losses", sort=False)
         }
         full = max(by_losses, key=lambda losses: losses.count("+"))
         above: dict[str, dict[int, float]] = {}
@@ -49,40 +44,22 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
                 row = {"row": name, **about, "losses": losses, "measure": measure}
                 if study.datasets[str(first["dataset"])].kind == PAPER_KIND:
                     row["paper"] = PAPER_AVERAGE.get(str(losses))
-                row |= _named("", estimate(list(values.values())))
+                row |= named("", estimate(list(values.values())))
                 for prefix, other in (("above_", above), ("full_", by_losses[full])):
                     if measure in other and other is not measures:
                         seeds = sorted(set(values) & set(other[measure]))
                         gap = paired_difference(
                             [values[s] for s in seeds], [other[measure][s] for s in seeds]
                         )
-                        row |= _named(prefix, gap)
+                        row |= named(prefix, gap)
                 rows.append(row)
             above = measures
     return pd.DataFrame(rows)
 
 
-def _by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """{classes seen or average: {seed: percent}}."""
-    seen = [f"{n:02d}" for n in sorted(runs["classes_seen"].unique())]
-    found: dict[str, dict[int, float]] = {name: {} for name in (*seen, *AVERAGES)}
-    for seed, steps in by_seed(runs).items():
-        for name, accuracy in zip(seen, steps, strict=True):
-            found[name][seed] = accuracy
-        for name, average in AVERAGES.items():
-            found[name][seed] = average(steps)
-    return found
-
-
-def _named(prefix: str, found: object) -> dict[str, float]:
-    return {
-        f"{prefix}{k}": getattr(found, k) for k in ("n", "mean", "std", "low", "high", "p_value")
-    }
-
-
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per loss set: accuracy at each step, averages, differences of the average."""
-    measures = sorted(table["measure"].unique(), key=lambda m: (m in AVERAGES, m))
+    measures = in_order(table["measure"])
     header = [
         "dataset", "heads", "K", "losses", *measures, "average: to the row above",
         "average: to all four", "the paper's average",

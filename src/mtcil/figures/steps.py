@@ -9,17 +9,13 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mtcil.figures._measures import AVERAGES, by_measure, in_order, named
 from mtcil.figures._style import MARKERS, MULTITASK, OTHERS, SINGLE, new_figure, with_ci
-from mtcil.metrics import average_accuracy_with_base, average_incremental_accuracy
 from mtcil.results import VARIANT
 from mtcil.significance import estimate, paired_difference
 from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "records"
-AVERAGES = {
-    "average": average_incremental_accuracy,
-    "average with base": average_accuracy_with_base,
-}
 
 
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
@@ -33,42 +29,25 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "split", "method", "exemplars"]
     for (dataset, *_), part in records.groupby(keys, sort=False):
         single_heads = str(study.datasets[dataset].steps[0])
-        single = _by_measure(part[part["heads"] == single_heads])
+        single = by_measure(part[part["heads"] == single_heads])
         for variant, runs in part.groupby([*VARIANT, "row"], sort=False):
             about = dict(zip([*VARIANT, "row"], variant, strict=True))
-            for measure, values in _by_measure(runs).items():
+            for measure, values in by_measure(runs).items():
                 found = estimate(list(values.values()))
-                row = {**about, "measure": measure, **_named(found)}
+                row = {**about, "measure": measure, **named("", found)}
                 shared = [seed for seed in values if seed in single.get(measure, {})]
                 if shared and about["heads"] != single_heads:
                     gain = paired_difference(
                         [values[s] for s in shared], [single[measure][s] for s in shared]
                     )
-                    row |= {f"gain_{k}": v for k, v in _named(gain).items()}
-                    row["gain_p_value"] = gain.p_value
+                    row |= named("gain_", gain)
                 rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _named(found: object) -> dict[str, float]:
-    return {name: getattr(found, name) for name in ("n", "mean", "std", "low", "high")}
-
-
-def _by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """{classes seen or average: {seed: percent}} of the runs of one variant."""
-    found: dict[str, dict[int, float]] = {}
-    for seed, run in runs.groupby("seed"):
-        run = run.sort_values("step")
-        for seen, accuracy in zip(run["classes_seen"], run["accuracy"], strict=True):
-            found.setdefault(f"{seen:02d}", {})[int(seed)] = float(accuracy)
-        for name, average in AVERAGES.items():
-            found.setdefault(name, {})[int(seed)] = average(run["accuracy"].tolist())
-    return found
-
-
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """One line per variant: accuracy after each step and the averages, in percent."""
-    measures = sorted(table["measure"].unique(), key=lambda m: (m in AVERAGES, m))
+    measures = in_order(table["measure"])
     header = [
         "dataset", "split", "heads", "passes", "K", *measures, "average gained on single task", "p",
     ]  # fmt: skip
