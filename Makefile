@@ -7,7 +7,7 @@ STUDIES := demo $(wildcard studies/*)
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check repro bench sync clean-checkpoints
+.PHONY: help setup demo test check repro bench sync plots-page clean-checkpoints
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -42,6 +42,9 @@ bench: $(STAMP)  ## All benchmarks into benchmarks/RESULTS.md; ARCHIVES="speech_
 
 sync:  ## Copy the root's dvc.yaml into every study.
 	for study in $(STUDIES); do cp dvc.yaml $$study/dvc.yaml; done
+
+plots-page: $(STAMP)  ## Build the page of `dvc plots` anew, after an upgrade of DVC (needs npm).
+	$(BIN)/python .dvc/page/build.py
 
 clean-checkpoints:  ## Forget the finished and half-finished runs of every study.
 	rm -rf .checkpoints $(addsuffix /.checkpoints,$(STUDIES))

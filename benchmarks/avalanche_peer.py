@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import time
-import venv
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import environment
 
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).parents[1]
@@ -37,27 +38,15 @@ ALONE = (
     "avalanche-lib==0.6.0", "torchvision==0.28.0", "torchmetrics==1.9.0", "pytorchcv==0.0.74",
     "lightning-utilities==0.15.3", "pillow==13.0.0",
 )  # fmt: skip
-PINS = "\n".join((*WITH_DEPENDENCIES, *ALONE))
 REPEATS = 3
 BASE_EPOCHS = 10  # and the study's own 20 + 15 in each step
 
 
-def enter_environment(directory: Path) -> None:
-    """Make the environment if it is not there, and go on in it."""
-    python, stamp = directory / "bin/python", directory / "installed.txt"
-    if not stamp.is_file() or stamp.read_text() != PINS:
-        venv.create(directory, with_pip=True, clear=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, *WITH_DEPENDENCIES], check=True)
-        subprocess.run([*pip, "--no-deps", *ALONE], check=True)
-        stamp.write_text(PINS)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    command = [str(python), __file__, "--inside"]
-    sys.exit(subprocess.run(command, env=environment).returncode)
-
-
 if __name__ == "__main__" and sys.argv[1:] != ["--inside"]:
-    enter_environment(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".venv/avalanche"))
+    directory = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".venv/avalanche")
+    python = environment.make(directory, WITH_DEPENDENCIES, ALONE)
+    command = [str(python), __file__, "--inside"]
+    sys.exit(subprocess.run(command, env=environment.variables()).returncode)
 
 import torch  # noqa: E402
 

@@ -3,9 +3,14 @@
     python benchmarks/features.py                        # on sound made here
     python benchmarks/features.py speech_commands=ARCHIVE urbansound8k=ARCHIVE
 
-With archives, the clips are theirs, and the way from the archive to features.npy is timed too,
-against a plain loop over librosa.load. Times are CPU milliseconds per clip on one thread:
-medians over rounds in which all ways take turns; a ratio is the median of the rounds' ratios.
+With archives, the clips are theirs, and the way from the archive to features.npy is timed too
+(archive_to_features.py). Times of features are CPU milliseconds per clip on one thread: medians
+over rounds in which all ways take turns; a ratio is the median of the rounds' ratios.
+
+torchaudio and nnAudio are no dependencies of this project: log-mel is measured in an environment
+that the script makes for them (.venv/features; needs the network once). torchaudio is published
+for CUDA only, and its last release is for an older torch. Its compiled library, which a CPU build
+of torch cannot load, is taken out: the log-mel is torch's own operations.
 """
 
 # ruff: noqa: E402
@@ -15,38 +20,37 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"  # before the libraries start their threads
 
 import functools
+import importlib.metadata
 import importlib.util
-import io
 import itertools
+import json
+import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
+import archive_to_features
+import environment
 import librosa
 import numpy as np
 import torch
+from archive_to_features import URBAN, WORDS, Array, Row, Way
 from numpy.typing import NDArray
 
-from mtcil import extraction, features
+from mtcil import features
 from mtcil.archives import read_members
 from mtcil.audio import decode
-from mtcil.lookup import find
-from mtcil.settings import DatasetSettings, FeatureSettings
+from mtcil.settings import FeatureSettings
 
-WORDS = FeatureSettings(16_000, 1.0, 1024, 512, True, log_mel=32)
-URBAN = FeatureSettings(22_050, 3.0, 1024, 512, False, 60, 12, 6, 7)
-SETTINGS = {"speech_commands": WORDS, "urbansound8k": URBAN}
-FULL_SIZE = {"speech_commands": 64_000, "urbansound8k": 8_732}  # clips in the paper's study
 CLIPS, ROUNDS = 32, 31
-
-Array = NDArray[np.floating]
-Way = Callable[[Sequence[Array]], Sequence[Array]]  # waveforms to features
-Row = tuple[str, str, str, str]  # what, how, measured, against
+OURS = (
+    *("torch", "librosa", "soundfile", "numpy", "joblib", "numba", "scipy", "soxr"),
+    *("threadpoolctl", "tqdm", "isal"),
+)  # of requirements.txt
+PEERS = ("torchaudio==2.11.0", "nnAudio==0.3.4")
 
 
 def four_calls(clips: Sequence[Array]) -> Sequence[Array]:
@@ -114,16 +118,38 @@ def by_us(settings: FeatureSettings, method: features.Method) -> Way:
 # Measuring
 
 
-def measure(archives: dict[str, Path] | None = None) -> list[Row]:
+def measure(archives: dict[str, Path]) -> list[Row]:
     """Every row of the table; `archives` maps a file of mtcil/datasets to its archive."""
-    archives = archives or {}
-    torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # librosa's, about silence
-        rows = [*_measure_words(archives), *_measure_urban(archives)]
-        for kind, archive in archives.items():
-            rows += _measure_archive(kind, archive)
-    return rows
+    rows = [*_words_beside_peers(archives), *_measure_urban(archives)]
+    librosas: dict[str, Way] = {"speech_commands": one_call, "urbansound8k": four_calls}
+    return [*rows, *archive_to_features.measure(archives, librosas)]
+
+
+def _words_beside_peers(archives: dict[str, Path]) -> list[Row]:
+    """`_measure_words` in the environment of the peers; here, where that cannot be made."""
+    directory = environment.ROOT / ".venv/features"
+    pins = [
+        line
+        for line in (environment.ROOT / "requirements.txt").read_text().splitlines()
+        if line.split("==")[0] in OURS
+    ]
+    try:
+        python = environment.make(directory, pins, PEERS)
+    except subprocess.CalledProcessError as error:
+        why = f"pip cannot: {error.stderr.strip().splitlines()[-1]}"
+        rows = _measure_words(archives)
+        return [(what, how, why if how in PEERS else told, of) for what, how, told, of in rows]
+    for library in directory.glob("lib/*/site-packages/torchaudio/lib/*.so"):
+        library.unlink()
+    words = [f"{kind}={path}" for kind, path in archives.items()]
+    done = subprocess.run(
+        [str(python), __file__, "--words", *words],
+        env=environment.variables(),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return [tuple(row) for row in json.loads(done.stdout)]
 
 
 def _measure_urban(archives: dict[str, Path]) -> list[Row]:
@@ -143,11 +169,12 @@ def _measure_words(archives: dict[str, Path]) -> list[Row]:
         "ours": by_us(WORDS, "fast"),
     }
     rows: list[Row] = []
-    for module, way in (("torchaudio", with_torchaudio), ("nnAudio", with_nnaudio)):
-        if importlib.util.find_spec(module):
-            ways[f"{module}, eight clips at once"] = way
+    for peer, way in zip(PEERS, (with_torchaudio, with_nnaudio), strict=True):
+        if importlib.util.find_spec(peer.split("==")[0]):
+            torch_version = importlib.metadata.version("torch")
+            ways[f"{peer} on torch {torch_version}, eight clips at once".replace("==", " ")] = way
         else:
-            rows.append(("32 x 32", module, "not installed", ""))
+            rows.append(("32 x 32", peer, "not installed", ""))
     clips = _clips(WORDS, archives.get("speech_commands"))
     return [*_times("32 x 32", ways, clips), *rows, *_deviations("32 x 32", WORDS, clips)]
 
@@ -201,98 +228,23 @@ def _clips(settings: FeatureSettings, archive: Path | None) -> list[NDArray[np.f
     return made
 
 
-# From the archive to features.npy
-
-
-def _measure_archive(kind: str, archive: Path) -> list[Row]:
-    """Wall and CPU seconds, the least of three; CPU seconds of this process alone."""
-    labels = [clip.label for clip in map(find("datasets", kind).clip_of, _read(archive)) if clip]
-    what = f"{kind}, {len(labels)} clips"
-    with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
-        extract = functools.partial(
-            extraction.extract,
-            archive,
-            find("datasets", kind),
-            kind,
-            _everything(kind, labels),
-            SETTINGS[kind],
-            Path(folder),
-        )
-        for jobs in (1, 2):
-            extract(jobs)  # compiles, starts the workers
-        spent = {
-            "a loop over librosa.load and librosa": _least(
-                lambda: _plain_loop(archive, kind, Path(folder))
-            ),
-            "ours, 1 job": _least(lambda: extract(1)),
-            "ours, 2 jobs": _least(lambda: extract(2)),
-            "reading and decompressing alone": _least(lambda: _read(archive)),
-        }
-    loop, _ = spent["a loop over librosa.load and librosa"]
-    rows = [
-        (what, how, f"{wall:.2f} s, CPU {cpu:.2f} s", f"{loop / wall:.1f} x")
-        for how, (wall, cpu) in spent.items()
-    ]
-    whole, reading = spent["ours, 1 job"][1], spent["reading and decompressing alone"][1]
-    rows.append((what, "share of reading and decompressing", f"{reading / whole:.0%}", ""))
-    each = (whole - reading) / len(labels)
-    rows.append((what, "all the rest", f"{1e3 * each:.3f} ms CPU per clip", ""))
-    full = FULL_SIZE[kind]
-    how = f"all the rest, {full:,} clips on two idle cores"
-    return [*rows, (kind, how, f"{each * full / 2:.0f} s", "")]
-
-
-def _read(archive: Path) -> list[str]:
-    """Read every sound file, keep the names."""
-    return [name for name, _ in read_members(archive, lambda name: name.endswith(".wav"))]
-
-
-def _plain_loop(archive: Path, kind: str, into: Path) -> None:
-    settings, compute = SETTINGS[kind], four_calls if kind == "urbansound8k" else one_call
-    made: list[Array] = []
-    for name, content in read_members(archive, lambda name: name.endswith(".wav")):
-        if find("datasets", kind).clip_of(name):
-            y, _ = librosa.load(
-                io.BytesIO(content), sr=settings.sample_rate, duration=settings.seconds
-            )
-            made += compute([librosa.util.fix_length(y, size=settings.n_samples)])
-    np.save(into / "plain.npy", np.stack(made))
-
-
-def _everything(kind: str, labels: Sequence[str]) -> DatasetSettings:
-    """Settings that take every clip of the archive."""
-    classes = tuple(sorted(set(labels)))
-    return DatasetSettings(
-        kind=kind,
-        classes=classes,
-        clips_per_class=max(10, *(labels.count(label) for label in classes)),
-        steps=(2, *(1 for _ in classes[2:])),
-        exemplars=0,
-        features="",
-        network="",
-        multitask="2",
-        class_order=None,
-        folds=None,
-        exclude=(),
-    )
-
-
-def _least(function: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds of the fastest of three runs."""
-    times = []
-    for _ in range(3):
-        wall, cpu = time.perf_counter(), time.process_time()
-        function()
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return min(times)
-
-
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
     lines = ["| what | how | measured | against the first |", "| --- | --- | --- | --- |"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
+def main(arguments: list[str]) -> None:
+    pairs = (argument.split("=", 1) for argument in arguments if "=" in argument)
+    archives = {kind: Path(path) for kind, path in pairs}
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # librosa's, about silence
+        if "--words" in arguments:
+            print(json.dumps(_measure_words(archives)))
+        else:
+            print(table(measure(archives)))
+
+
 if __name__ == "__main__":
-    arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    print(table(measure({kind: Path(path) for kind, path in arguments.items()})))
+    main(sys.argv[1:])

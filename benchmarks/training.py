@@ -1,4 +1,4 @@
-"""Training: heads per epoch, the fast step against the obvious one, one job against two.
+"""Training: heads per epoch, the fast step against the obvious one, whole runs, two jobs.
 
 One thread per process, CPU seconds, interleaved, medians. `python benchmarks/training.py` prints
 Markdown; the clips are made here: speed does not depend on what they hold.
@@ -8,6 +8,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import torch  # noqa: E402
 
 from mtcil.base import train_base  # noqa: E402
 from mtcil.clips import Clips, of_labels  # noqa: E402
+from mtcil.data import load_split  # noqa: E402
 from mtcil.device import prepare_worker  # noqa: E402
 from mtcil.learner import Learner  # noqa: E402
 from mtcil.methods import StepClips, ccil  # noqa: E402
@@ -31,6 +33,8 @@ from mtcil.runs import method_settings  # noqa: E402
 from mtcil.settings import Heads  # noqa: E402
 from mtcil.study import read_study  # noqa: E402
 from mtcil.training import Streams  # noqa: E402
+from mtcil.trajectory import Plan, advance  # noqa: E402
+from mtcil.trajectory import start as begin  # noqa: E402
 
 STUDY = read_study(ROOT / "studies/ten_words/params.yaml")
 NETWORK = STUDY.networks["gsc"]
@@ -96,7 +100,9 @@ def step_table(repeats: int) -> None:
     old = Learner(Network(NETWORK, 4, torch.Generator().manual_seed(0)).to(DEVICE).eval())
     training, config = STUDY.step_training, method_settings(STUDY, "ccil")
 
-    def phases(first: int, then: int):
+    first, then = training.head_first.epochs, training.then_all.epochs
+
+    def phases(first: int, then: int):  # patience as long: validated each epoch, never stopped
         return replace(
             training,
             head_first=replace(training.head_first, epochs=first, patience=first or None),
@@ -106,9 +112,9 @@ def step_table(repeats: int) -> None:
     print("\n| step | obvious, s | ours, s | obvious / ours | largest difference of logits |")
     print("| --- | --- | --- | --- | --- |")
     for name, used in (
-        ("head_first, 10 epochs", phases(10, 0)),
-        ("then_all, 10 epochs", phases(0, 10)),
-        ("both", phases(10, 10)),
+        (f"head_first, {first} epochs", phases(first, 0)),
+        (f"then_all, {then} epochs", phases(0, then)),
+        ("both", phases(first, then)),
     ):
         seconds: dict[str, list[float]] = {"obvious": [], "ours": []}
         for _ in range(repeats):
@@ -123,6 +129,45 @@ def step_table(repeats: int) -> None:
         obvious, ours = (statistics.median(s) for s in seconds.values())
         gap = (logits[0] - logits[1]).abs().max().item()
         print(f"| {name} | {obvious:.2f} | {ours:.2f} | {obvious / ours:.2f} | {gap:.1e} |")
+
+
+def runs_table(seeds: Sequence[int]) -> None:
+    """Whole runs of the studies on real audio, where their features have been extracted."""
+    print("\n| study | heads | base, s | all incremental steps, s | seeds |")
+    print("| --- | --- | --- | --- | --- |")
+    for folder in sorted((ROOT / "studies").iterdir()):
+        study = read_study(folder / "params.yaml")
+        ((name, dataset),) = study.datasets.items()
+        features = folder / "data/features" / name
+        if not features.is_dir():
+            print(f"| {folder.name} | | not extracted here | | |")
+            continue
+        n_base = dataset.steps[0]
+        for heads in (str(n_base), dataset.multitask):
+            spent = []
+            for seed in seeds:
+                data = load_split(features, dataset, study.split, seed, DEVICE)
+                tasks = draw_tasks(
+                    Heads.parse(heads, n_base), n_base, numpy_generator(seed, "tasks")
+                )
+                start = now()
+                network, _ = train_base(
+                    data.train[of_labels(data.train, 0, n_base)],
+                    data.validation[of_labels(data.validation, 0, n_base)],
+                    tasks, "separate", study.networks[dataset.network], study.base_training,
+                    Streams(seed, 0),
+                )  # fmt: skip
+                between = now()
+                plan = Plan(
+                    dataset.steps, "ccil", method_settings(study, "ccil"), study.step_training,
+                    study.memory, dataset.exemplars, study.networks[dataset.network],
+                )  # fmt: skip
+                state = begin(Learner(network), data, plan, seed)
+                while len(state.results) < len(dataset.steps):
+                    state = advance(state, data, plan, ccil, seed)
+                spent.append((between - start, now() - between))
+            base, steps = (statistics.median(s) for s in zip(*spent, strict=True))
+            print(f"| {folder.name} | {heads} | {base:.1f} | {steps:.1f} | {len(seeds)} |")
 
 
 def one_base(seed: int) -> int:
@@ -153,4 +198,5 @@ if __name__ == "__main__":
     print(f"torch {torch.__version__}, {device}")
     heads_table(repeats=3)
     step_table(repeats=3)
+    runs_table(seeds=(100, 101, 102))
     jobs_table()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS
 from mtcil.device import choose_device
 from mtcil.results import step_rows, write_table
-from mtcil.runs import learn_all, step_tasks
+from mtcil.runs import Variant, learn_all, step_tasks
 from mtcil.study import Study
 
 
@@ -16,14 +16,13 @@ def learn_and_record(
     row: str,
     base: str,
     method: str,
-    budgets: Sequence[int],
-    loss_sets: Sequence[str | None] = (None,),
+    variants: Sequence[Variant],
     seeds: Sequence[int] | None = None,
 ) -> None:
-    """Learn every loss set, budget and seed from the base models of `base`."""
+    """Learn every variant and seed from the base models of `base`."""
     dataset = study.base_models[base].dataset
     n_classes = len(study.datasets[dataset].classes)
-    for budget in budgets:
+    for budget in sorted({variant.exemplars for variant in variants}):
         if budget < n_classes:
             print(
                 f"warning: K = {budget} is less than the {n_classes} classes of {dataset}: "
@@ -32,7 +31,7 @@ def learn_and_record(
             )
     device = choose_device(study.machine.device)
     tasks = step_tasks(
-        study, base, method, budgets, loss_sets, seeds or study.seeds,
+        study, base, method, variants, seeds or study.seeds,
         FEATURES / dataset, MODELS / base, CHECKPOINTS, device,
     )  # fmt: skip
     rows: dict[str, list] = {"records": [], "matrix": [], "confusion": []}

@@ -2,16 +2,18 @@
 
 from _learn import learn_and_record
 from _study import row_of, run
+from mtcil.runs import Variant
 from mtcil.study import Study
 
 
 def main(study: Study, row: str) -> None:
     """Table 2."""
     ablation = row_of(study, "loss_ablations", row)
+    budget = study.budget(ablation.dataset)
+    variants = [Variant(budget, losses) for losses in ablation.losses]
     learn_and_record(
-        study, "ablate_losses", row, ablation.base, ablation.method,
-        [study.budget(ablation.dataset)], ablation.losses, ablation.seeds,
-    )  # fmt: skip
+        study, "ablate_losses", row, ablation.base, ablation.method, variants, ablation.seeds
+    )
 
 
 if __name__ == "__main__":

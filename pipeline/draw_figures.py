@@ -1,7 +1,7 @@
 """Stage draw_figures: all records of the study into pictures, and the CSV rows that DVC draws."""
 
 from _study import PLOTS, RECORDS, run
-from mtcil.curves import confusion_rows, step_curve
+from mtcil.curves import confusion_rows, exemplar_curve, step_curve
 from mtcil.files import whole_file
 from mtcil.lookup import find, names
 from mtcil.results import headline_runs, read_stage, write_table
@@ -19,6 +19,7 @@ def main(study: Study) -> None:
                 figure.draw(table).savefig(part, format="png", metadata={"Software": None})
 
     records = read_stage(RECORDS, "learn_steps", study.base_models)
+    sweeps = read_stage(RECORDS, "sweep_exemplars", study.exemplar_sweeps)
     dataset = study.datasets[study.shown]
     shown = {
         "single": str(dataset.steps[0]),
@@ -28,6 +29,9 @@ def main(study: Study) -> None:
     for name, heads in shown.items():
         curve = step_curve(headline_runs(records, study.shown, heads))
         write_table(PLOTS / f"{name}_steps.csv", curve)
+        if name != "headline":
+            curve = exemplar_curve(headline_runs(sweeps, study.shown, heads))
+            write_table(PLOTS / f"{name}_exemplars.csv", curve)
     counts = read_stage(RECORDS, "learn_steps", study.base_models, "confusion")
     runs = headline_runs(counts, study.shown, shown["headline"])
     write_table(PLOTS / "headline_confusion.csv", confusion_rows(runs))

@@ -2,13 +2,15 @@
 
 from _learn import learn_and_record
 from _study import row_of, run
+from mtcil.runs import Variant
 from mtcil.study import Study
 
 
 def main(study: Study, row: str) -> None:
     """Figure 4 and the headline."""
     base = row_of(study, "base_models", row)
-    learn_and_record(study, "learn_steps", row, row, base.method, [study.budget(base.dataset)])
+    variants = [Variant(study.budget(base.dataset))]
+    learn_and_record(study, "learn_steps", row, row, base.method, variants)
 
 
 if __name__ == "__main__":

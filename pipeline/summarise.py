@@ -1,8 +1,9 @@
-"""Stage summarise: all records of the study into tables and the summary."""
+"""Stage summarise: all records of the study into tables, the summary and the ledger of claims."""
 
 import json
 
 from _study import METRICS, RECORDS, TABLES, run
+from mtcil.claims import ledger
 from mtcil.files import write_text
 from mtcil.lookup import find, names
 from mtcil.results import read_stage, write_markdown, write_table
@@ -14,11 +15,12 @@ def main(study: Study) -> None:
     """Only records of rows that `params.yaml` names are read."""
     records = read_stage(RECORDS, "learn_steps", study.base_models)
     matrices = read_stage(RECORDS, "learn_steps", study.base_models, "matrix")
+    bases = read_stage(RECORDS, "train_base", study.base_models)
     facts = {
         name: json.loads((RECORDS / "datasets" / f"{name}.json").read_text("utf-8"))
         for name in study.datasets
     }
-    summary = {"datasets": facts, "base_models": summarise_rows(records, matrices)}
+    summary = {"datasets": facts, "base_models": summarise_rows(records, matrices, bases)}
     write_text(METRICS / "summary.json", json.dumps(summary, indent=2) + "\n")
     write_text(METRICS / "headline.json", json.dumps(headline(study, records), indent=2) + "\n")
     for name in names("figures"):
@@ -28,6 +30,13 @@ def main(study: Study) -> None:
         if len(table):
             write_table(TABLES / f"{name}.csv", table.to_dict("records"))
             write_markdown(TABLES / f"{name}.md", *figure.markdown(table))
+    by_stage = {
+        stage: read_stage(RECORDS, stage, getattr(study, section))
+        for stage, section in ledger.SECTIONS.items()
+    }
+    claims = ledger.table(study, by_stage)
+    write_table(METRICS / "claims.csv", claims.to_dict("records"))
+    write_text(METRICS / "claims.md", ledger.markdown(claims))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,15 @@
 
 from _learn import learn_and_record
 from _study import row_of, run
+from mtcil.runs import Variant
 from mtcil.study import Study
 
 
 def main(study: Study, row: str) -> None:
     """Figure 5; `exemplars`, the override of K, is not followed here."""
     sweep = row_of(study, "exemplar_sweeps", row)
-    learn_and_record(
-        study, "sweep_exemplars", row, sweep.base, sweep.method, sweep.exemplars, seeds=sweep.seeds
-    )
+    variants = [Variant(budget) for budget in sweep.exemplars]
+    learn_and_record(study, "sweep_exemplars", row, sweep.base, sweep.method, variants, sweep.seeds)
 
 
 if __name__ == "__main__":

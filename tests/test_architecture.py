@@ -41,7 +41,8 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"fast_features"},
     "datasets": {"archives"},
     "transfer": {"archives", "datasets", "resume"},
-    "extraction": {"archives", "audio", "datasets", "features", "parallel"},
+    "batches": {"archives", "audio", "features", "parallel"},
+    "extraction": {"archives", "batches", "datasets", "features"},
     "data": {"clips", "protocol"},
     # how to learn
     "models": set(),
@@ -55,9 +56,12 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": set(),
     "significance": set(),
     "results": {"metrics"},
-    "curves": {"results", "significance"},
+    "curves": {"metrics", "results", "significance"},
     "summary": {"metrics", "results", "significance"},
     "figures": {"metrics", "results", "significance"},
+    "claims": {"figures", "metrics", "results", "significance"},
+    "fine_tuning": set(),
+    "timing": {"base", "clips", "protocol", "training"},
     # runs: all of it together
     "trajectory": {
         *("clips", "data", "learner", "memory", "methods", "metrics", "models", "training"),

@@ -21,8 +21,8 @@ def is_wav(name: str) -> bool:
     return name.endswith(".wav")
 
 
-def read_all(path: Path, wanted=is_wav) -> dict[str, bytes]:
-    return dict(read_members(path, wanted))
+def read_all(path: Path, wanted=is_wav, ahead=False) -> dict[str, bytes]:
+    return dict(read_members(path, wanted, ahead))
 
 
 def make(path: Path, kind: str, files: dict[str, bytes] = FILES) -> Path:
@@ -87,14 +87,15 @@ def test_a_missing_archive_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9, 0.999])
-def test_a_cut_off_archive_is_refused_wherever_it_ends(tmp_path, kind, keep):
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_cut_off_archive_is_refused_wherever_it_ends(tmp_path, kind, keep, ahead):
     files = {f"yes/{k}.wav": np.random.default_rng(k).bytes(3000) for k in range(10)}
     path = make(tmp_path / "archive", kind, files)
     whole = path.read_bytes()
     end = whole.rfind(b"9.wav") + 100 + 3072 if kind == "tar" else len(whole)  # before padding
     path.write_bytes(whole[: int(keep * end)])
     with pytest.raises(UserError, match="damaged or cut off"):
-        read_all(path)
+        read_all(path, ahead=ahead)
 
 
 def test_a_tar_cut_between_two_files_is_refused(tmp_path):
@@ -117,11 +118,55 @@ def test_a_flipped_bit_is_refused(tmp_path, kind):
         read_all(path)
 
 
-def test_damage_after_the_last_wanted_file_is_seen(tmp_path):
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("place", [-6, -2])  # gzip's checksum of the whole, and its length
+def test_damage_after_the_last_wanted_file_is_seen(tmp_path, place, ahead):
     path = make(tmp_path / "a.tar.gz", "tar.gz")
     damaged = bytearray(path.read_bytes())
-    damaged[-6] ^= 1  # gzip's checksum of the whole
+    damaged[place] ^= 1
     path.write_bytes(damaged)
+    with pytest.raises(UserError, match="damaged or cut off"):
+        read_all(path, ahead=ahead)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_no_byte_of_a_gzip_can_be_damaged_so_that_other_sound_comes_out(tmp_path, ahead):
+    path = make(tmp_path / "a.tar.gz", "tar.gz")
+    whole, expected, refused = path.read_bytes(), read_all(path), 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            assert read_all(path, ahead=ahead) == expected  # e.g. the time in gzip's header
+        except UserError:
+            refused += 1
+    assert refused > 0.9 * len(whole)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_tar_gz_of_several_parts_is_read_to_the_end(tmp_path, ahead):
+    tar = make(tmp_path / "a.tar", "tar").read_bytes()
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(tar[:700]) + gzip.compress(tar[700:]) + bytes(99))
+    assert set(read_all(path, ahead=ahead)) == {"yes/a.wav", "no/b.wav"}
+
+
+def test_a_file_of_which_only_the_part_that_is_not_zero_is_packed(tmp_path):
+    """`tar --sparse` does so. The map of what is packed stands before it, as GNU tar writes it."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        packed = b"1\n1024\n512\n".ljust(512, b"\0") + b"x" * 512
+        sparse = {"major": "1", "minor": "0", "name": "a.wav", "realsize": "2000"}
+        headers = {f"GNU.sparse.{key}": value for key, value in sparse.items()}
+        add(tar, "GNUSparseFile.0/a.wav", packed, pax_headers=headers)
+        add(tar, "b.wav", b"b")
+    assert read_all(path) == {"a.wav": bytes(1024) + b"x" * 512 + bytes(464), "b.wav": b"b"}
+
+
+@pytest.mark.parametrize("name", ["a.wav", "README"])  # wanted, and passed over
+def test_a_header_that_points_back_is_refused(tmp_path, name):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        add(tar, name, b"x" * 512, pax_headers={"size": "-4096"})
     with pytest.raises(UserError, match="damaged or cut off"):
         read_all(path)
 

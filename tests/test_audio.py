@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from mtcil import audio
 from mtcil.audio import ClipError, decode, decode_timed
 from mtcil.settings import FeatureSettings
 
@@ -57,6 +58,37 @@ def test_reading_only_the_beginning_changes_no_bit_of_it(rate, to):
     settings = replace(SETTINGS, sample_rate=to, seconds=1.0)
     whole = librosa.resample(samples[:, 0], orig_sr=rate, target_sr=to, res_type="soxr_hq")
     np.testing.assert_array_equal(decode(file_of(samples, rate), settings, "clip"), whole[:to])
+
+
+def decoded(content):
+    """Seconds and waveform as bytes, or "refused"."""
+    try:
+        waveform, seconds = decode_timed(content, SETTINGS, "clip")
+    except ClipError:
+        return "refused"
+    return seconds, waveform.tobytes()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_short_way_for_plain_files_gives_what_libsndfile_gives(channels, monkeypatch):
+    plain = file_of(noise(0.05, 44_100, channels), 44_100, "WAV", "PCM_16")
+    files = [plain, plain[:44], plain[:-1], plain + b"LIST", plain[:-2] + b"\0\x80"]
+    for place in range(44):  # every byte of the header, damaged in several ways
+        for value in (0, 1, 2, 3, 8, 0x7F, 0xFF, plain[place] ^ 1):
+            files.append(plain[:place] + bytes([value]) + plain[place + 1 :])
+    files += [
+        audio._HEADER.pack(
+            *(b"RIFF", 36 + n, b"WAVEfmt ", 16, 1, n_channels, 44_100),
+            *(n_channels * 2 * 44_100, n_channels * 2, 16, b"data", n),
+        )
+        + plain[44 : 44 + n]
+        for n_channels in range(5)
+        for n in (0, 1, 2, 3, 30, 31)
+    ]
+    assert audio._plain_wav(plain, SETTINGS)
+    short = [decoded(file) for file in files]
+    monkeypatch.setattr(audio, "_plain_wav", lambda content, settings: None)
+    assert short == [decoded(file) for file in files]
 
 
 def test_channels_are_mixed_before_resampling_by_their_mean():

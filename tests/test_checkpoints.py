@@ -10,6 +10,7 @@ from conftest import NETWORK
 from mtcil.checkpoints import Checkpoint, code_digest, digest
 from mtcil.files import file_digest, whole_file, write_text
 from mtcil.lookup import PACKAGE_DIR, files_reached
+from mtcil.runs import _model_digest, save_base
 
 
 class Payload:
@@ -87,3 +88,12 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 def test_file_digest_is_sha256(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     assert file_digest(tmp_path / "x").startswith("ba7816bf8f01cfea")
+
+
+def test_equal_weights_after_other_epochs_are_another_base_model(tmp_path):
+    keys = []
+    for name, epochs in (("a", 2), ("b", 2), ("c", 3)):
+        weights = {"head.bias": torch.zeros(3)}
+        save_base({"network": weights, "epochs": {"base": epochs}}, tmp_path / name)
+        keys.append(_model_digest(tmp_path / name))
+    assert keys[0] == keys[1] != keys[2]

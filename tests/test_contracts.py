@@ -88,28 +88,53 @@ def records(stage_rows, variants, kind):
                         )
                     )
                 identity = {
-                    "dataset": "gsc", "split": "random", "passes": "separate", "method": "ccil",
-                    "losses": "CE_N", "exemplars": 200, **changes, **more, "seed": seed,
+                    "dataset": "gsc", "split": "random", "passes": "separate", "control": "none",
+                    "method": "ccil", "losses": "CE_N", "schedule": "two_step",
+                    "stopping": "early", "exemplars": 200, **changes, **more, "seed": seed,
                 }  # fmt: skip
                 rows = step_rows(identity, steps, results)[kind]
                 tables.append(pd.DataFrame(rows).assign(row=row))
     return pd.concat(tables, ignore_index=True)
 
 
+VARIANTS = {
+    "ablate_losses": [{"losses": "CE_N"}, {"losses": "CE_N+CE_O+KD_N+KD_O"}],
+    "sweep_exemplars": [{"exemplars": k} for k in (20, 200)],
+    "sweep_epochs": [{"stopping": "early"}, {"stopping": "15"}, {"schedule": "small"}],
+}
+
+
+def timings():
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "gsc", "device": "cpu", "clips": 10, "heads": heads, "passes": passes,
+                "round": turn, "seconds": 9.0, "cpu_seconds": len(heads) + turn, "row": "gsc",
+            }
+            for heads in ("5", "5-4", "5-4-3")
+            for passes in ("separate", "shared")
+            for turn in range(3)
+        ]
+    )  # fmt: skip
+
+
+def bases():
+    counts = {"train_clips": 70, "test_clips": 20, "validation_clips": 10, "leaking_test_clips": 5}
+    about = {"dataset": "gsc", "split": "random", "heads": "5", "row": "gsc_5"}
+    return pd.DataFrame([{**about, "seed": seed, **counts} for seed in range(3)])
+
+
+MADE = {"time_heads": timings, "train_base": bases}
+
+
 @pytest.mark.parametrize("name", names("figures"))
 def test_a_figure_gives_a_table_its_markdown_and_a_picture(name):
     figure = find("figures", name)
     assert figure.__doc__ and hasattr(STUDY, figure.SECTION)
-    made = records(
-        {"gsc_5": {"heads": "5"}, "gsc_5-4-3-2": {"heads": "5-4-3-2"}},
-        [{"losses": "CE_N"}, {"losses": "CE_N+CE_O+KD_N+KD_O"}]
-        if figure.STAGE == "ablate_losses"
-        else [{"exemplars": k} for k in (20, 200)]
-        if figure.STAGE == "sweep_exemplars"
-        else [{}],
-        figure.RECORDS,
-    )
-    table = figure.table(STUDY, made)
+    rows = {"gsc_5": {"heads": "5"}, "gsc_5-4-3-2": {"heads": "5-4-3-2"}}
+    variants = VARIANTS.get(figure.STAGE, [{}])
+    make = MADE.get(figure.STAGE, lambda: records(rows, variants, figure.RECORDS))
+    table = figure.table(STUDY, make())
     header, rows = figure.markdown(table)
     assert len(table) and rows and all(len(row) == len(header) for row in rows)
     assert all(isinstance(cell, str) for row in rows for cell in row)

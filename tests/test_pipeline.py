@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 STAGES = {
     "download@words", "extract_features@words", "train_base@words_3", "train_base@words_3-2",
     "learn_steps@words_3", "learn_steps@words_3-2", "sweep_exemplars@words_3-2",
-    "ablate_losses@words_3-2", "summarise", "draw_figures",
+    "train_base@words_3_longer", "learn_steps@words_3_longer", "ablate_losses@words_3-2",
+    "sweep_epochs@words_3-2", "time_heads@words", "summarise", "draw_figures",
 }  # fmt: skip
 RECORDS = Path("metrics", "records")
 # Says on stderr which copy of the package a process uses.
@@ -53,6 +54,8 @@ def repository(tmp_path_factory):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
     shutil.copyfile(ROOT / ".dvc" / "config", root / ".dvc" / "config")
+    for folder in (".dvc/plots", ".dvc/page"):
+        shutil.copytree(ROOT / folder, root / folder)
     repository = Repository(root)
     repository.study.mkdir(parents=True)
     shutil.copyfile(ROOT / "dvc.yaml", repository.study / "dvc.yaml")
@@ -85,7 +88,7 @@ def test_the_whole_chain_ends_with_a_table_and_a_picture(repository):
     study = repository.study
     assert (study / "plots" / "steps.png").read_bytes().startswith(b"\x89PNG")
     lines = (study / "metrics" / "tables" / "steps.md").read_text().splitlines()
-    assert len(lines) == 4 and "| 3-2 |" in lines[3]
+    assert len(lines) == 5 and "| 3-2 |" in lines[3] and "| longer |" in lines[4]
     headline = json.loads((study / "metrics" / "headline.json").read_text())
     assert headline["words"]["seeds"] == 2
     records = rows_of(study / RECORDS / "learn_steps" / "words_3" / "records.csv")
@@ -108,8 +111,8 @@ def test_a_second_repro_runs_nothing_and_changes_nothing(repository):
 
 def test_another_k_reruns_what_follows_it_and_no_more(repository, experiments):
     assert ran(experiments["seven"]) == {
-        "learn_steps@words_3", "learn_steps@words_3-2", "ablate_losses@words_3-2",
-        "summarise", "draw_figures",
+        "learn_steps@words_3", "learn_steps@words_3-2", "learn_steps@words_3_longer",
+        "ablate_losses@words_3-2", "sweep_epochs@words_3-2", "summarise", "draw_figures",
     }  # fmt: skip
     path = f"{repository.study.relative_to(repository.root)}/metrics/records/learn_steps"
     text = repository.git("show", f"other:{path}/words_3/records.csv")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtcil.protocol import draw_class_order, draw_tasks, split_clips, step_of_label
+from mtcil.protocol import draw_class_order, draw_tasks, split_clips
 from mtcil.randomness import numpy_generator, seed_for
 from mtcil.settings import Heads, SplitSettings
 
@@ -14,10 +14,6 @@ def rng(seed=0):
 
 def shares(kind):
     return SplitSettings(kind, 0.7, 0.2, 0.1)
-
-
-def test_steps_by_hand():
-    assert step_of_label((4, 1, 2)).tolist() == [0, 0, 0, 0, 1, 2, 2]
 
 
 def test_the_class_order_is_a_permutation_and_follows_the_seed():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mtcil.curves import confusion_rows, step_curve
+from mtcil.curves import confusion_rows, exemplar_curve, step_curve
 from mtcil.errors import UserError
 from mtcil.figures import steps
 from mtcil.results import headline_runs, read_records, read_stage, write_markdown, write_table
@@ -15,8 +15,9 @@ from mtcil.summary import headline, summarise_rows
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
 ABOUT = {
-    "dataset": "gsc", "split": "random", "passes": "separate", "method": "ccil",
-    "losses": "CE_N", "exemplars": 200,
+    "dataset": "gsc", "split": "random", "passes": "separate", "control": "none",
+    "method": "ccil", "losses": "CE_N", "schedule": "two_step", "stopping": "early",
+    "exemplars": 200,
 }  # fmt: skip
 
 
@@ -55,7 +56,10 @@ def matrix(row):
 
 
 def test_the_summary_of_a_row_by_hand():
-    found = summarise_rows(runs("gsc_5", "5", {0: [90, 60, 40], 1: [92, 70, 50]}), matrix("gsc_5"))
+    counts = {"train_clips": 70, "test_clips": 20, "validation_clips": 10}
+    bases = pd.DataFrame([{"row": "gsc_5", **counts, "leaking_test_clips": n} for n in (5, 6)])
+    accuracies = {0: [90, 60, 40], 1: [92, 70, 50]}
+    found = summarise_rows(runs("gsc_5", "5", accuracies), matrix("gsc_5"), bases)
     row = found["gsc_5"]
     assert row["average_incremental_accuracy"]["mean"] == 55.0  # of 50 and 60
     assert row["average_incremental_accuracy"]["n"] == 2
@@ -65,6 +69,7 @@ def test_the_summary_of_a_row_by_hand():
     assert row["last_accuracy"]["mean"] == 45.0
     assert row["forgetting"]["mean"] == 45.0  # (90 - 30 + 70 - 40) / 2
     assert row["backward_transfer"]["mean"] == -45.0
+    assert row["split"] == {**counts, "leaking_test_clips": 5.5}
     assert row["last_step"] == {"memory_bytes": 10, "validation_bytes": 20, "teacher_bytes": 30}
 
 
@@ -93,6 +98,17 @@ def test_a_curve_is_the_mean_over_seeds_and_never_without_columns():
     curve = step_curve(headline_runs(RECORDS, "gsc", "5"))
     assert [(r["classes_seen"], r["accuracy"]) for r in curve] == [(5, 91), (8, 65), (11, 45)]
     assert step_curve(headline_runs(RECORDS, "gsc", "4"))[0]["n"] == 0
+
+
+def test_the_curve_over_k_by_hand():
+    few = runs("gsc_5", "5", {0: [90, 60, 40], 1: [92, 70, 50]}).assign(exemplars=20)
+    many = runs("gsc_5", "5", {0: [90, 80, 60]})
+    curve = exemplar_curve(pd.concat([many, few]))
+    assert curve == [
+        {"exemplars": 20, "accuracy": 55.0, "n": 2},
+        {"exemplars": 200, "accuracy": 70.0, "n": 1},
+    ]
+    assert exemplar_curve(headline_runs(pd.DataFrame(), "gsc", "5"))[0]["n"] == 0
 
 
 def test_confusion_rows_hold_each_clip_of_the_last_step_once():

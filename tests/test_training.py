@@ -6,9 +6,10 @@ import pytest
 import torch
 from conftest import NETWORK, SGD, blobs, phase
 
+from mtcil import base as base_module
 from mtcil.base import train_base
 from mtcil.models import Network
-from mtcil.settings import PhaseSettings
+from mtcil.settings import BaseTrainingSettings, PhaseSettings
 from mtcil.training import Streams, endless, fit, learning_rate, score, shuffled, validator
 
 
@@ -104,3 +105,44 @@ def test_other_tasks_change_the_backbone(base_training):
     single = base("shared", base_training, tasks=TASKS[:1])[0].state_dict()
     multi = base("shared", base_training)[0].state_dict()
     assert not torch.equal(single["blocks.0.0.weight"], multi["blocks.0.0.weight"])
+
+
+def test_shuffled_labels_reach_every_head_but_the_full_one(base_training, monkeypatch):
+    dealt, learnt = [], []
+    inner = base_module._separate_passes
+
+    def spy(train, labels, *rest):
+        dealt.append((train.labels, labels))
+        return inner(train, labels, *rest)
+
+    def cross_entropy(logits, labels):
+        learnt.append((logits.shape[1], labels))
+        return logits.sum()
+
+    monkeypatch.setattr(base_module, "_separate_passes", spy)
+    monkeypatch.setattr(base_module.F, "cross_entropy", cross_entropy)
+    train, settings = blobs(20, 4, 1), BaseTrainingSettings(SGD, phase(1), 1.0)
+    about = train, train[:0], [(0, 1, 2, 3), (1, 3)], "separate", NETWORK, settings, Streams(0, 0)
+    for control in (False, True):
+        train_base(*about, shuffled_labels=control)
+    (true, plain), (_, shuffled_ones) = dealt
+    assert torch.equal(true, plain) and not torch.equal(true, shuffled_ones)
+    assert torch.equal(true, shuffled_ones.sort().values)  # the same number of each class
+    full = torch.cat([labels for n, labels in learnt if n == 4])
+    assert torch.equal(full.bincount(), torch.tensor([40] * 4))  # an epoch of each run
+
+
+def test_a_shuffled_label_decides_whose_clip_it_is_and_what_is_learnt(base_training, monkeypatch):
+    train, wanted = blobs(20, 4, 1), []
+    labels = train.labels.flip(0)  # a clip of class 0 counts as class 3
+    monkeypatch.setattr(base_module.F, "cross_entropy", lambda x, y: (wanted.append(y), x.sum())[1])
+    tasks, others = [(0, 1, 2, 3), (1, 3)], torch.nn.Linear(8, 2)
+    model = Network(NETWORK, 4, torch.Generator().manual_seed(0))
+    batches, loss = base_module._separate_passes(
+        train, labels, model, others, tasks, base_training, Streams(0, 0)
+    )
+    full, second = next(iter(batches()))
+    loss([full, second])
+    assert set(train.labels[second].tolist()) == {0, 2}
+    assert torch.equal(wanted[0], train.labels[full])
+    assert torch.equal(wanted[1], (train.labels[second] == 0).long())  # class 3 is at place 1

@@ -29,11 +29,27 @@ def params(root: str) -> dict[str, Any]:
         "datasets": {"words": words},
         "features": {"words": values["features"]["words"]},
         "networks": {"words": network | {"dropout": 0.5}},
-        "base_models": {"words_3": row | {"heads": "3"}, "words_3-2": row | {"heads": "3-2"}},
+        "base_models": {
+            "words_3": row | {"heads": "3"},
+            "words_3-2": row | {"heads": "3-2"},
+            "words_3_longer": row | {"heads": "3", "control": "longer"},
+        },
         "exemplar_sweeps": {"words_3-2": row | {"base": "words_3-2", "exemplars": [5, 12]}},
         "loss_ablations": {
             "words_3-2": row | {"base": "words_3-2", "losses": ["CE_N", "CE_N+CE_O"]}
         },
+        "epoch_sweeps": {
+            "words_3-2": row
+            | {
+                "base": "words_3-2",
+                "schedules": ["two_step", "small"],
+                "epochs": [None, 2],
+                "large_rate": 0.01,
+                "small_rate": 0.001,
+                "seeds": [0],
+            }
+        },
+        "heads_timings": {"words": {"dataset": "words", "heads": ["3", "3-2"], "rounds": 1}},
     }
     values["machine"] |= {"device": "cpu", "jobs": 1}
     values["base_training"]["fit"] |= {"epochs": 2}

@@ -4,7 +4,7 @@ Nothing is unpacked to disk and no more than one file is held in memory. An arch
 elsewhere and is not trusted: names are checked, sizes are bounded, links are never followed.
 """
 
-import gzip
+import functools
 import io
 import os
 import posixpath
@@ -13,9 +13,12 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, cast
+
+from isal import igzip_threaded
+from isal.igzip_lib import IsalError
 
 from mtcil.errors import UserError
 from mtcil.files import whole_file
@@ -25,8 +28,12 @@ MAX_NAME_BYTES = 64 * 1024  # of the extra headers that hold long names
 
 Format = Literal["folder", "zip", "tar.gz", "tar"]
 Wanted = Callable[[str], bool]
+Reader = Callable[[Path, Wanted], Iterator[tuple[str, bytes]]]
 
-_UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, ValueError)
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, zlib.error, cast(type[Exception], IsalError)),
+    *(tarfile.TarError, zipfile.BadZipFile),
+)
 
 
 def format_of(path: Path) -> Format:
@@ -53,12 +60,14 @@ def format_of(path: Path) -> Format:
     return "tar"
 
 
-def read_members(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+def read_members(path: Path, wanted: Wanted, ahead: bool = False) -> Iterator[tuple[str, bytes]]:
     """Read the wanted files of an archive or a folder, one after the other.
 
     Args:
         path: a tar, tar.gz or zip archive, or a folder.
         wanted: asked with every name, with `/` between its parts and no leading `./`.
+        ahead: decompress a tar.gz in a thread, a few megabytes ahead: for callers that have
+            more to do meanwhile, and a core to do it on.
 
     Yields:
         (name, content) of each regular file that is wanted; in the order of the archive, or
@@ -69,7 +78,12 @@ def read_members(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
             climbs (`..`), is not Unicode or stands twice; a wanted link; a wanted file of more
             than MAX_BYTES.
     """
-    readers = {"folder": _read_folder, "zip": _read_zip, "tar.gz": _read_tar, "tar": _read_tar}
+    readers: dict[Format, Reader] = {
+        "folder": _read_folder,
+        "zip": _read_zip,
+        "tar.gz": functools.partial(_read_tar_gz, ahead=ahead),
+        "tar": _read_tar,
+    }
     reader = readers[format_of(path)]
     seen: set[str] = set()
     try:
@@ -179,28 +193,56 @@ def _read_zip(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
                 yield name, _read_bounded(path, name, entry.file_size, content)
 
 
-def _decompressed(path: Path) -> IO[bytes]:
-    """Open an archive's tar stream. The one place to swap for a faster decompressor."""
-    if format_of(path) == "tar.gz":
-        return cast(IO[bytes], gzip.open(path))
-    return path.open("rb")
+def _read_tar_gz(path: Path, wanted: Wanted, ahead: bool) -> Iterator[tuple[str, bytes]]:
+    with igzip_threaded.open(path, "rb", threads=int(ahead)) as stream:
+        yield from _entries(path, stream, wanted)
 
 
 def _read_tar(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
-    with (
-        _decompressed(path) as stream,
-        closing(tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictEntry)) as tar,
-    ):
-        while (entry := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every entry
-            name = None if entry.isdir() else _wanted_name(path, entry.name, wanted)
-            if name is None:
-                continue
-            content = tar.extractfile(entry) if entry.isreg() else None
-            if content is None:
-                raise _refusal(path, f"holds {name!r} as a link or device. Pack the file itself")
-            yield name, _read_bounded(path, name, entry.size, content)
-        while stream.read(1024**2):  # to the end, where gzip keeps its checksum
+    with path.open("rb") as stream:
+        yield from _entries(path, stream, wanted)
+
+
+def _entries(path: Path, stream: IO[bytes], wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    forward = cast(IO[bytes], _Forward(stream))
+    tar = tarfile.TarFile(fileobj=forward, tarinfo=_StrictEntry)
+    while (entry := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every entry
+        name = None if entry.isdir() else _wanted_name(path, entry.name, wanted)
+        if name is None:
+            continue
+        if not entry.isreg():
+            raise _refusal(path, f"holds {name!r} as a link or device. Pack the file itself")
+        content = tar.extractfile(entry) if entry.issparse() else forward
+        yield name, _read_bounded(path, name, entry.size, cast(IO[bytes], content))
+    while stream.read(1024**2):  # to the end, where gzip keeps its checksum
+        pass
+
+
+class _Forward:
+    """A stream with the place that tarfile asks for. It is never wound back, as a header could
+    ask for, again and again; reading through tarfile's own such stream ("r|") takes longer."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._place = stream, 0
+
+    def tell(self) -> int:
+        return self._place
+
+    def read(self, n_bytes: int) -> bytes:
+        content = self._stream.read(n_bytes)
+        self._place += len(content)
+        return content
+
+    def seek(self, place: int) -> None:
+        """Read up to a place, or to the end where that comes first.
+
+        Raises:
+            tarfile.ReadError: the place lies behind.
+        """
+        if place < self._place:
+            raise tarfile.ReadError(f"a header points back, from byte {self._place} to {place}")
+        while self._place < place and self.read(min(place - self._place, 1024**2)):
             pass
 
 
@@ -243,19 +285,19 @@ def _wanted_name(path: Path, raw_name: str, wanted: Wanted) -> str | None:
 
 
 def _read_bounded(path: Path, name: str, declared: int, content: IO[bytes]) -> bytes:
-    """Read at most MAX_BYTES, whatever the archive declares; fewer bytes than declared is damage.
+    """Read as many bytes as declared, which may not be more than MAX_BYTES.
 
     Raises:
-        UserError: more than MAX_BYTES are declared or come.
-        ValueError: as many bytes as declared do not come.
+        UserError: more are declared.
+        ValueError: fewer come, or fewer than none are declared.
     """
-    read = b"" if declared > MAX_BYTES else content.read(MAX_BYTES + 1)
-    if max(declared, len(read)) > MAX_BYTES:
+    if declared > MAX_BYTES:
         raise _refusal(
             path,
             f"holds {name!r} of more than {MAX_BYTES // 1024**2} MiB, which is no clip. "
             "Cut or leave out that file",
         )
+    read = content.read(declared) if declared >= 0 else b""
     if len(read) != declared:
         raise ValueError(f"{name!r} should have {declared} bytes, but has {len(read)}")
     return read

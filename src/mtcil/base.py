@@ -22,6 +22,7 @@ def train_base(
     settings: BaseTrainingSettings,
     streams: Streams,
     report: Callable[[str], None] | None = None,
+    shuffled_labels: bool = False,
 ) -> tuple[Network, int]:
     """Learn the base classes with one head per task; keep the backbone and the full head.
 
@@ -40,6 +41,8 @@ def train_base(
         settings: optimiser, epochs and weights of the tasks.
         streams: draws weights, batches and dropout.
         report: is told of each epoch.
+        shuffled_labels: a control, for `separate` alone: every head but the full one learns
+            labels dealt out anew among the clips, so that it adds updates but no knowledge.
 
     Returns:
         The network with the full head, in eval mode; and the epochs trained.
@@ -52,7 +55,11 @@ def train_base(
         table = make_task_table(tasks, n_base, settings.task_weight, device)
         batches, loss = _shared_pass(train, network, others, table, settings, streams)
     else:
-        batches, loss = _separate_passes(train, network, others, tasks, settings, streams)
+        labels = train.labels
+        if shuffled_labels:
+            order = torch.randperm(len(train), generator=streams.generator("labels"))
+            labels = labels[order.to(device)]
+        batches, loss = _separate_passes(train, labels, network, others, tasks, settings, streams)
     epochs = fit(
         network,
         batches,
@@ -103,13 +110,17 @@ def _shared_pass(
 
 def _separate_passes(
     train: Clips,
+    labels: Tensor,
     network: Network,
     others: nn.Linear,
     tasks: list[tuple[int, ...]],
     settings: BaseTrainingSettings,
     streams: Streams,
 ) -> tuple[Callable[[], Iterator[list[Tensor]]], Callable[[list[Tensor]], Tensor]]:
-    """Batches and loss where every task has its own clips and its own forward pass."""
+    """Batches and loss where every task has its own clips and its own forward pass.
+
+    Every head but the full one learns `labels`: (n_clips,), those of `train` or a control's.
+    """
     n_base, batch = len(tasks[0]), settings.sgd.batch
     device = train.labels.device
     places = torch.zeros(len(tasks), n_base, dtype=torch.int64, device=device)
@@ -118,7 +129,7 @@ def _separate_passes(
     for k, task in enumerate(tasks):
         members = torch.tensor(task, device=device)
         places[k, members] = torch.arange(len(task), device=device)
-        rows_of.append(torch.nonzero(torch.isin(train.labels, members)).flatten())
+        rows_of.append(torch.nonzero(torch.isin(labels, members)).flatten())
         ends.append(ends[-1] + (len(task) if k else 0))
     generators = [
         streams.generator("batches", "base", *([str(k)] * (k > 0))) for k in range(len(tasks))
@@ -136,13 +147,13 @@ def _separate_passes(
     def loss(rows_by_task: list[Tensor]) -> Tensor:
         total = torch.zeros((), device=device)
         for k, rows in enumerate(rows_by_task):
-            clips = train[rows]
-            embeddings = network.embed(clips.features)
+            embeddings = network.embed(train.features[rows])
             if k == 0:
-                total = total + F.cross_entropy(network.head(embeddings), clips.labels)
+                total = total + F.cross_entropy(network.head(embeddings), train.labels[rows])
                 continue
             logits = others(embeddings)[:, ends[k] : ends[k + 1]]
-            total = total + settings.task_weight * F.cross_entropy(logits, places[k, clips.labels])
+            wanted = places[k, labels[rows]]
+            total = total + settings.task_weight * F.cross_entropy(logits, wanted)
         return total
 
     return batches, loss

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from mtcil.results import confusion_from_text
+from mtcil.metrics import average_incremental_accuracy
+from mtcil.results import by_seed, confusion_from_text
 from mtcil.significance import estimate
 
 
@@ -18,6 +19,15 @@ def step_curve(runs: pd.DataFrame) -> list[dict[str, Any]]:
         found = estimate(part["accuracy"].tolist())
         rows.append({"classes_seen": seen, "accuracy": found.mean, "n": found.n})
     return rows or [{"classes_seen": None, "accuracy": None, "n": 0}]
+
+
+def exemplar_curve(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row per K of one variant: mean of average incremental accuracy over seeds, and its n."""
+    rows = []
+    for budget, part in runs.groupby("exemplars") if len(runs) else ():
+        found = estimate([average_incremental_accuracy(steps) for steps in by_seed(part).values()])
+        rows.append({"exemplars": budget, "accuracy": found.mean, "n": found.n})
+    return rows or [{"exemplars": None, "accuracy": None, "n": 0}]
 
 
 def confusion_rows(runs: pd.DataFrame) -> list[dict[str, str]]:

@@ -82,6 +82,19 @@ def split_rows(
     return order, place[plain], rows
 
 
+def audit_split(table: pd.DataFrame, rows: dict[str, NDArray[np.int64]]) -> dict[str, int]:
+    """What a split did: clips of each part, and how many test clips leak.
+
+    A test clip leaks if a clip of its speaker or recording is in the training part.
+    """
+    groups = table["group"]
+    leaks = groups.iloc[rows["test"]].isin(groups.iloc[rows["train"]])
+    return {
+        **{f"{part}_clips": len(of_part) for part, of_part in rows.items()},
+        "leaking_test_clips": int(leaks.sum()),
+    }
+
+
 def load_split(
     features_dir: Path,
     dataset: DatasetSettings,

@@ -8,37 +8,28 @@ import csv
 import hashlib
 import heapq
 import io
+import os
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import Any
 
-import joblib
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mtcil import features
 from mtcil.archives import read_members
-from mtcil.audio import ClipError, decode_timed
+from mtcil.batches import Outcome, compute_all
 from mtcil.datasets import ClipInfo
 from mtcil.errors import UserError
 from mtcil.files import whole_file, write_text
-from mtcil.parallel import die_with_parent, keep_freed_memory
 from mtcil.settings import DatasetSettings, FeatureSettings
 
-BATCH_BYTES = 4_000_000  # of sound files sent to a worker at once
-BATCH_CLIPS = 64
 MIN_CLIPS = 3  # of a class: one for each part of the split
-
-# What became of a clip: its features and its seconds, or what is wrong with it.
-Outcome = tuple[NDArray[np.float32], float] | str
 
 
 @dataclass
@@ -72,26 +63,20 @@ class _Choice:
 
 @dataclass
 class _Rows:
-    """Features of clips on disk, so that memory does not grow with their number."""
+    """What became of the clips. The features are on disk, written there by the workers, so that
+    neither memory nor what the workers send back grows with them."""
 
-    file: IO[bytes]
+    path: Path  # rows in the order in which the archive was read
     shape: tuple[int, int]
-    places: dict[str, int] = field(default_factory=dict)  # id -> row of `file`
+    places: dict[str, int] = field(default_factory=dict)  # id -> row
     seconds: dict[str, float] = field(default_factory=dict)
     damage: dict[str, str] = field(default_factory=dict)  # id -> what is wrong
 
-    def add(self, id: str, outcome: Outcome) -> None:
+    def add(self, row: int, id: str, outcome: Outcome) -> None:
         if isinstance(outcome, str):
             self.damage[id] = outcome
-            return
-        self.places[id] = len(self.places)
-        self.seconds[id] = outcome[1]
-        self.file.write(outcome[0].tobytes())
-
-    def __getitem__(self, id: str) -> bytes:
-        n_bytes = 4 * self.shape[0] * self.shape[1]
-        self.file.seek(self.places[id] * n_bytes)
-        return self.file.read(n_bytes)
+        else:
+            self.places[id], self.seconds[id] = row, outcome
 
 
 def extract(
@@ -127,12 +112,14 @@ def extract(
     into.mkdir(parents=True, exist_ok=True)
     choice = _Choice(settings.clips_per_class, {label: [] for label in settings.classes})
     shape = (feature_settings.n_frames, feature_settings.n_bins)
-    with tempfile.TemporaryFile(dir=into) as file:
-        rows = _Rows(file, shape)
-        members = _members(archive, dataset, settings, choice)
-        with closing(_outcomes(_batches(members), feature_settings, jobs)) as outcomes:
-            for id, outcome in tqdm(outcomes, desc=name, unit=" clips", disable=None):
-                rows.add(id, outcome)
+    with tempfile.NamedTemporaryFile(dir=into, prefix=".rows.") as file:
+        rows = _Rows(Path(file.name), shape)
+        members = _members(archive, dataset, settings, choice, ahead=jobs != 1)
+        with closing(compute_all(members, rows.path, feature_settings, jobs)) as outcomes:
+            for row, (id, outcome) in enumerate(
+                tqdm(outcomes, desc=name, unit=" clips", disable=None)
+            ):
+                rows.add(row, id, outcome)
         clips = choice.in_order()
         _refuse_damage(clips, rows.damage, name)
         counts = _count(clips, settings, name)
@@ -153,7 +140,7 @@ def rank(id: str) -> int:
 
 
 def _members(
-    archive: Path, dataset: ModuleType, settings: DatasetSettings, choice: _Choice
+    archive: Path, dataset: ModuleType, settings: DatasetSettings, choice: _Choice, ahead: bool
 ) -> Iterator[tuple[str, bytes]]:
     """Id and content of the clips that are taken, or were when they came by."""
     exclude = set(settings.exclude)
@@ -168,67 +155,8 @@ def _members(
             and choice.offer(info)
         )
 
-    for member, content in read_members(archive, wanted):
+    for member, content in read_members(archive, wanted, ahead):
         yield dataset.clip_of(member).id, content
-
-
-def _batches(members: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    batch: list[tuple[str, bytes]] = []
-    n_bytes = 0
-    for member in members:
-        batch.append(member)
-        n_bytes += len(member[1])
-        if n_bytes >= BATCH_BYTES or len(batch) >= BATCH_CLIPS:
-            yield batch
-            batch, n_bytes = [], 0
-    if batch:
-        yield batch
-
-
-def _outcomes(
-    batches: Iterator[list[tuple[str, bytes]]], settings: FeatureSettings, jobs: int
-) -> Generator[tuple[str, Outcome], None, None]:
-    """What became of each clip, in the order of the archive."""
-    if jobs == 1:
-        keep_freed_memory()
-        with threadpool_limits(1):  # as in a worker: BLAS rounds differently on more threads
-            for batch in batches:
-                yield from ((id, _outcome(id, content, settings)) for id, content in batch)
-        return
-    compile_once(settings)
-    n_jobs = jobs or joblib.cpu_count()
-    with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
-        parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
-        for outcomes in parallel(delayed(_in_worker)(batch, settings) for batch in batches):
-            yield from outcomes
-
-
-def compile_once(settings: FeatureSettings) -> None:
-    """Have numba compile, and keep, what features need before several processes do.
-
-    Two processes that fill numba's cache at once can leave an index that points at the wrong
-    code: every later process that loads librosa's ufuncs from it crashes (seen on a fresh
-    installation, with numba 0.68.1 and librosa 0.11.0).
-    """
-    silence = np.zeros(settings.n_samples, dtype=np.float32)
-    for method in ("fast", "librosa"):
-        features.compute(silence, settings, method)
-
-
-def _in_worker(
-    batch: list[tuple[str, bytes]], settings: FeatureSettings
-) -> list[tuple[str, Outcome]]:
-    die_with_parent()
-    keep_freed_memory()
-    return [(id, _outcome(id, content, settings)) for id, content in batch]
-
-
-def _outcome(id: str, content: bytes, settings: FeatureSettings) -> Outcome:
-    try:
-        waveform, seconds = decode_timed(content, settings, id)
-    except ClipError as error:
-        return str(error)
-    return features.compute(waveform, settings), seconds
 
 
 def _refuse_damage(clips: list[ClipInfo], damage: dict[str, str], name: str) -> None:
@@ -269,10 +197,15 @@ def _write_rows(path: Path, clips: list[ClipInfo], rows: _Rows) -> None:
         "fortran_order": False,
         "shape": (len(clips), *rows.shape),
     }
-    with whole_file(path) as part, part.open("wb") as out:
+    n_bytes = 4 * rows.shape[0] * rows.shape[1]
+    with (
+        whole_file(path) as part,
+        part.open("wb") as out,
+        rows.path.open("rb", buffering=0) as file,
+    ):
         np.lib.format.write_array_header_1_0(out, header)
         for clip in clips:
-            out.write(rows[clip.id])
+            out.write(os.pread(file.fileno(), n_bytes, rows.places[clip.id] * n_bytes))
 
 
 def _table(clips: list[ClipInfo], seconds: dict[str, float]) -> str:

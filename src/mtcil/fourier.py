@@ -107,6 +107,17 @@ def _side_by_side(samples, first, hop_length, columns):  # type: ignore[no-untyp
                 columns[k + i, lane] = piece[i]
 
 
+@njit(inline="always")
+def _butterfly(ar, ai, br, bi, cr, ci, dr, di, y, j):  # type: ignore[no-untyped-def]
+    """The transform of the four numbers a, b, c, d, into the quarters of y."""
+    er, ei, fr, fi = ar + cr, ai + ci, ar - cr, ai - ci
+    gr, gi, hr, hi = br + dr, bi + di, bi - di, dr - br
+    y[j], y[LANES + j] = er + gr, ei + gi
+    y[QUARTER + j], y[QUARTER + LANES + j] = fr + hr, fi + hi
+    y[2 * QUARTER + j], y[2 * QUARTER + LANES + j] = er - gr, ei - gi
+    y[3 * QUARTER + j], y[3 * QUARTER + LANES + j] = fr - hr, fi - hi
+
+
 @njit(cache=True)
 def _first_pass(columns, window, target):  # type: ignore[no-untyped-def]
     """Apply the window; then transforms of four numbers, a quarter of the frame apart."""
@@ -124,12 +135,7 @@ def _first_pass(columns, window, target):  # type: ignore[no-untyped-def]
         for j in range(LANES):
             ar, ai, br, bi = a0[j] * ua0, a1[j] * ua1, b0[j] * ub0, b1[j] * ub1
             cr, ci, dr, di = c0[j] * uc0, c1[j] * uc1, d0[j] * ud0, d1[j] * ud1
-            er, ei, fr, fi = ar + cr, ai + ci, ar - cr, ai - ci
-            gr, gi, hr, hi = br + dr, bi + di, bi - di, dr - br
-            y[j], y[LANES + j] = er + gr, ei + gi
-            y[QUARTER + j], y[QUARTER + LANES + j] = fr + hr, fi + hi
-            y[2 * QUARTER + j], y[2 * QUARTER + LANES + j] = er - gr, ei - gi
-            y[3 * QUARTER + j], y[3 * QUARTER + LANES + j] = fr - hr, fi - hi
+            _butterfly(ar, ai, br, bi, cr, ci, dr, di, y, j)
 
 
 @njit(cache=True)
@@ -154,12 +160,7 @@ def _radix_4(source, target, n, places, turns):  # type: ignore[no-untyped-def]
                 ci = x2[j] * ci_ + x2[LANES + j] * cr_
                 dr = x3[j] * dr_ - x3[LANES + j] * di_
                 di = x3[j] * di_ + x3[LANES + j] * dr_
-                er, ei, fr, fi = ar + cr, ai + ci, ar - cr, ai - ci
-                gr, gi, hr, hi = br + dr, bi + di, bi - di, dr - br
-                y[j], y[LANES + j] = er + gr, ei + gi
-                y[QUARTER + j], y[QUARTER + LANES + j] = fr + hr, fi + hi
-                y[2 * QUARTER + j], y[2 * QUARTER + LANES + j] = er - gr, ei - gi
-                y[3 * QUARTER + j], y[3 * QUARTER + LANES + j] = fr - hr, fi - hi
+                _butterfly(ar, ai, br, bi, cr, ci, dr, di, y, j)
 
 
 @njit(cache=True)

@@ -16,11 +16,6 @@ def draw_class_order(classes: tuple[str, ...], rng: np.random.Generator) -> tupl
     return tuple(classes[i] for i in rng.permutation(len(classes)))
 
 
-def step_of_label(steps: tuple[int, ...]) -> NDArray[np.int64]:
-    """The step in which each label arrives: (4, 2) gives [0, 0, 0, 0, 1, 1]."""
-    return np.repeat(np.arange(len(steps)), steps)
-
-
 def draw_tasks(heads: Heads, n_base: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
     """The base classes of each task, sorted; the first task holds all of them.
 

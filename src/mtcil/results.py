@@ -20,10 +20,11 @@ from mtcil.metrics import (
 )
 
 IDENTITY = (
-    "dataset", "split", "heads", "passes", "method", "losses", "exemplars", "seed",
+    "dataset", "split", "heads", "passes", "control", "method", "losses", "schedule", "stopping",
+    "exemplars", "seed",
 )  # fmt: skip
 VARIANT = IDENTITY[:-1]  # all but the seed
-TEXT = {"heads": str, "losses": str, "method": str, "split": str, "passes": str, "dataset": str}
+TEXT = dict.fromkeys(set(IDENTITY) - {"exemplars", "seed"}, str)
 
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -127,5 +128,7 @@ def by_seed(runs: pd.DataFrame) -> dict[int, list[float]]:
 
 def headline_runs(records: pd.DataFrame, dataset: str, heads: str) -> pd.DataFrame:
     """The runs of one heads setting: of its first row, where several rows have these heads."""
+    if records.empty:
+        return records
     runs = records[(records["dataset"] == dataset) & (records["heads"] == heads)]
     return runs[runs["row"] == runs["row"].iloc[0]] if len(runs) else runs

@@ -1,7 +1,7 @@
 """Runs: what identifies one, and performing many of them, each resumable."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,14 @@ from mtcil.parallel import run_all
 from mtcil.progress import reporter, watched
 from mtcil.protocol import draw_tasks
 from mtcil.randomness import numpy_generator
-from mtcil.settings import DatasetSettings, Heads, SplitSettings
-from mtcil.study import Study
+from mtcil.settings import (
+    BaseTrainingSettings,
+    DatasetSettings,
+    Heads,
+    SplitSettings,
+    StepTrainingSettings,
+)
+from mtcil.study import BaseRow, Study
 from mtcil.training import Streams
 from mtcil.trajectory import Plan, State, advance, start, state_from_plain, state_to_plain
 
@@ -36,10 +42,24 @@ class Run:
     split: str
     heads: str
     passes: str
+    control: str  # of the base model, or "none"
     method: str
-    losses: str
+    losses: str  # or "none", for a method without a choice of them
+    schedule: str  # of fine-tuning
+    stopping: str  # "early", or the number of epochs of each step
     exemplars: int
     seed: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a run's incremental steps differ from the study's settings; None: as they are."""
+
+    exemplars: int
+    losses: str | None = None  # e.g. "CE_N+CE_O"
+    training: StepTrainingSettings | None = None
+    schedule: str = "two_step"
+    stopping: str = "early"
 
 
 @dataclass(frozen=True)
@@ -47,8 +67,9 @@ class BaseTask:
     """Everything that a worker needs to train one base model."""
 
     row: str
+    base: BaseRow
     heads: Heads
-    passes: str
+    training: BaseTrainingSettings
     seed: int
     study: Study
     dataset: DatasetSettings
@@ -80,6 +101,24 @@ def split_of(study: Study, row: str) -> SplitSettings:
     return study.split if kind is None else replace(study.split, kind=kind)
 
 
+def base_training_of(study: Study, base: BaseRow) -> BaseTrainingSettings:
+    """The settings of base training, with more epochs for the control `longer`."""
+    training = study.base_training
+    if base.control != "longer":
+        return training
+    dataset = study.datasets[base.dataset]
+    n_base = dataset.steps[0]
+    tasks = draw_tasks(Heads.parse(dataset.multitask, n_base), n_base, numpy_generator(0, "tasks"))
+    times = sum(len(task) for task in tasks) / n_base
+    patience = training.fit.patience
+    fit = replace(
+        training.fit,
+        epochs=round(times * training.fit.epochs),
+        patience=None if patience is None else round(times * patience),
+    )
+    return replace(training, fit=fit)
+
+
 def base_tasks(
     study: Study, row: str, features_dir: Path, checkpoints: Path, device: str
 ) -> list[BaseTask]:
@@ -88,25 +127,29 @@ def base_tasks(
     base = study.base_models[row]
     dataset = study.datasets[base.dataset]
     heads, split = Heads.parse(base.heads, dataset.steps[0]), split_of(study, row)
+    training = base_training_of(study, base)
     about = [
         *environment(device), code_digest([PACKAGE_DIR / "base.py", PACKAGE_DIR / "data.py"]),
         features_digest(features_dir), learnt_from(dataset), split, study.networks[dataset.network],
-        study.base_training, heads, base.passes,
+        training, heads, base.passes, base.control == "shuffled_labels",
     ]  # fmt: skip
     return [
         BaseTask(
-            row, heads, base.passes, seed, study, dataset, split, features_dir,
+            row, base, heads, training, seed, study, dataset, split, features_dir,
             Checkpoint(checkpoints, "base-" + digest(*about, seed), study.machine.fresh), device,
         )
         for seed in study.seeds
     ]  # fmt: skip
 
 
+def finished_base(task: BaseTask) -> tuple[int, dict[str, Any]] | None:
+    """What `train_one_base` gave before, or None."""
+    plain = task.checkpoint.load()
+    return None if plain is None else (task.seed, plain)
+
+
 def train_one_base(task: BaseTask) -> tuple[int, dict[str, Any]]:
-    """Train (or take up) one base model; returns its seed and the plain learner."""
-    finished = task.checkpoint.load()
-    if finished is not None:
-        return task.seed, finished
+    """Train one base model; returns its seed and the plain learner."""
     device = prepare_worker(task.device)
     data = load_split(task.features_dir, task.dataset, task.split, task.seed, device)
     n_base = task.dataset.steps[0]
@@ -115,11 +158,12 @@ def train_one_base(task: BaseTask) -> tuple[int, dict[str, Any]]:
         data.train[of_labels(data.train, 0, n_base)],
         data.validation[of_labels(data.validation, 0, n_base)],
         tasks,
-        task.passes,
+        task.base.passes,
         task.study.networks[task.dataset.network],
-        task.study.base_training,
+        task.training,
         Streams(task.seed, 0),
         reporter(task.board, f"{task.row} seed {task.seed}"),
+        task.base.control == "shuffled_labels",
     )
     plain = to_plain(Learner(network, epochs={"base": epochs}))
     task.checkpoint.save(plain)
@@ -130,19 +174,14 @@ def step_tasks(
     study: Study,
     row: str,
     method_name: str,
-    budgets: Sequence[int],
-    loss_sets: Sequence[str | None],
+    variants: Sequence[Variant],
     seeds: Sequence[int],
     features_dir: Path,
     models_dir: Path,
     checkpoints: Path,
     device: str,
 ) -> list[StepTask]:
-    """One task per loss set, memory budget and seed, all from the base models of `row`.
-
-    Args:
-        loss_sets: texts such as "CE_N+CE_O"; None is the method's own setting.
-    """
+    """One task per variant and seed, all from the base models of `row`."""
     features_dir, checkpoints = features_dir.resolve(), checkpoints.resolve()
     base = study.base_models[row]
     dataset, split = study.datasets[base.dataset], split_of(study, row)
@@ -153,24 +192,24 @@ def step_tasks(
         learnt_from(dataset), split,
     ]  # fmt: skip
     tasks = []
-    for losses in loss_sets:
-        used = config if losses is None else replace(config, losses=losses)
-        for budget in budgets:
-            plan = Plan(
-                dataset.steps, method_name, used, study.step_training, study.memory, budget,
-                study.networks[dataset.network],
+    for variant in variants:
+        used = config if variant.losses is None else replace(config, losses=variant.losses)
+        plan = Plan(
+            dataset.steps, method_name, used, variant.training or study.step_training,
+            study.memory, variant.exemplars, study.networks[dataset.network],
+        )  # fmt: skip
+        for seed in seeds:
+            run = Run(
+                base.dataset, split.kind, str(base.heads), base.passes, base.control or "none",
+                method_name, getattr(used, "losses", "none"), variant.schedule,
+                variant.stopping, variant.exemplars, seed,
             )  # fmt: skip
-            for seed in seeds:
-                run = Run(
-                    base.dataset, split.kind, str(base.heads), base.passes, method_name,
-                    getattr(used, "losses", ""), budget, seed,
-                )  # fmt: skip
-                file = models_dir.resolve() / f"seed{seed}.pt"
-                key = "steps-" + digest(*about, plan, seed, _model_digest(file))
-                checkpoint = Checkpoint(checkpoints, key, study.machine.fresh)
-                tasks.append(
-                    StepTask(run, plan, dataset, split, features_dir, file, checkpoint, device)
-                )
+            file = models_dir.resolve() / f"seed{seed}.pt"
+            key = "steps-" + digest(*about, plan, seed, _model_digest(file))
+            checkpoint = Checkpoint(checkpoints, key, study.machine.fresh)
+            tasks.append(
+                StepTask(run, plan, dataset, split, features_dir, file, checkpoint, device)
+            )
     return tasks
 
 
@@ -186,13 +225,19 @@ def method_settings(study: Study, name: str) -> Any:
     return build(method.Config, study.methods[name], f"params.yaml: methods.{name}")
 
 
+def finished_run(task: StepTask) -> tuple[Run, State] | None:
+    """What `learn_one_run` gave before, or None if it did not come to the last step."""
+    saved = task.checkpoint.load()
+    if saved is None or len(saved["results"]) < len(task.plan.steps):
+        return None
+    return task.run, state_from_plain(saved, task.plan.network, torch.device("cpu"))
+
+
 def learn_one_run(task: StepTask) -> tuple[Run, State]:
-    """Learn (or take up) all incremental steps of one run, saved after each step."""
+    """Learn all incremental steps of one run, saved after each; goes on where it was."""
     device = prepare_worker(task.device)
     saved = task.checkpoint.load()
     state = None if saved is None else state_from_plain(saved, task.plan.network, device)
-    if state is not None and len(state.results) == len(task.plan.steps):
-        return task.run, state
     run = task.run
     data = load_split(task.features_dir, task.dataset, task.split, run.seed, device)
     if state is None:
@@ -209,25 +254,36 @@ def learn_one_run(task: StepTask) -> tuple[Run, State]:
 
 def train_all(tasks: list[BaseTask], study: Study) -> list[tuple[int, dict[str, Any]]]:
     """Train all base models at once, as many at a time as `machine.jobs` says."""
-    return sorted(_watch(train_one_base, tasks, study, "base models"), key=lambda done: done[0])
+    done = _perform(train_one_base, finished_base, tasks, study, "base models")
+    return sorted(done, key=lambda result: result[0])
 
 
 def learn_all(tasks: list[StepTask], study: Study) -> list[tuple[Run, State]]:
     """Learn all runs, in the order of the tasks whatever the order in which they finish."""
     place = {task.run: i for i, task in enumerate(tasks)}
-    done = _watch(learn_one_run, tasks, study, "runs")
+    done = _perform(learn_one_run, finished_run, tasks, study, "runs")
     return sorted(done, key=lambda result: place[result[0]])
 
 
-def _watch(function: Any, tasks: Iterable[Any], study: Study, title: str) -> Iterable[Any]:
-    waiting = list(tasks)
-    return watched(
-        lambda board: run_all(
-            function, [(replace(t, board=board),) for t in waiting], study.machine
-        ),
-        len(waiting),
-        title,
-    )
+def _perform(
+    function: Callable[[Any], Any],
+    finished: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    study: Study,
+    title: str,
+) -> Iterator[Any]:
+    """Results of all tasks; workers are started for those alone that are not finished yet."""
+    results = [finished(task) for task in tasks]
+    yield from (result for result in results if result is not None)
+    waiting = [task for task, result in zip(tasks, results, strict=True) if result is None]
+    if waiting:
+        yield from watched(
+            lambda board: run_all(
+                function, [(replace(task, board=board),) for task in waiting], study.machine
+            ),
+            len(waiting),
+            title,
+        )
 
 
 def save_base(plain: dict[str, Any], path: Path) -> None:
@@ -256,11 +312,13 @@ def features_digest(features_dir: Path) -> list[str]:
 
 @functools.cache
 def _model_digest(file: Path) -> str:
-    """Hash of the weights; the file's own bytes may differ between equal models."""
+    """Hash of the weights and of the epochs, which go into records; equal models may differ in
+    their files' bytes."""
     try:
         plain = torch.load(file, map_location="cpu", weights_only=True)
         tensors = sorted(plain["network"].items())
-        return digest([(name, value.numpy().tobytes().hex()) for name, value in tensors])
+        weights = [(name, value.numpy().tobytes().hex()) for name, value in tensors]
+        return digest(weights, plain["epochs"])
     except UNREADABLE as error:  # its name alone: torch's text advises to load it unsafely
         raise UserError(
             f"{file}: the base model cannot be read ({type(error).__name__}). "

@@ -29,6 +29,16 @@ class BaseRow:
     method: str  # of the incremental steps: a file of mtcil/methods
     passes: Literal["separate", "shared"] = "separate"
     split: Literal["random", "group"] | None = None  # null: the study's split.kind
+    # A control of what multitask training brings; null: none.
+    # longer: so many more epochs that the one head sees as many clips as the dataset's
+    # `multitask` heads do together; shuffled_labels: all heads but the full one learn noise.
+    control: Literal["longer", "shuffled_labels"] | None = None
+
+    def __post_init__(self) -> None:
+        need(
+            self.control != "shuffled_labels" or self.passes == "separate",
+            "control shuffled_labels needs passes: separate.",
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,40 @@ class AblationRow:
 
 
 @dataclass(frozen=True)
+class EpochSweepRow:
+    """A base model, and the schedules and ends of fine-tuning to try on it."""
+
+    base: str  # a row of `base_models`
+    dataset: str
+    method: str
+    schedules: tuple[Literal["two_step", "cosine", "small"], ...]  # see mtcil/fine_tuning
+    epochs: tuple[int | None, ...]  # of a step; null: early stopping, as step_training says
+    large_rate: float  # of `cosine`
+    small_rate: float  # of `small`
+    seeds: tuple[int, ...] | None = None  # some of the study's; null: all
+
+    def __post_init__(self) -> None:
+        for name in ("schedules", "epochs"):
+            values = getattr(self, name)
+            need(len(values) >= 1, f"{name}: name at least one.")
+            need(len(set(values)) == len(values), f"{name}: one stands twice.")
+        need(all(n is None or n >= 2 for n in self.epochs), "epochs: 2 or more, or null.")
+        need(min(self.large_rate, self.small_rate) > 0, "rates must be above 0.")
+
+
+@dataclass(frozen=True)
+class TimingRow:
+    """The heads whose base training is timed."""
+
+    dataset: str
+    heads: tuple[str, ...]
+    rounds: int  # epochs timed of each, in turns
+
+    def __post_init__(self) -> None:
+        need(len(self.heads) >= 1 and self.rounds >= 1, "name heads, and 1 round or more.")
+
+
+@dataclass(frozen=True)
 class Study:
     """The whole of `params.yaml`."""
 
@@ -82,6 +126,8 @@ class Study:
     base_models: dict[str, BaseRow]
     exemplar_sweeps: dict[str, SweepRow]
     loss_ablations: dict[str, AblationRow]
+    epoch_sweeps: dict[str, EpochSweepRow]
+    heads_timings: dict[str, TimingRow]
     exemplars: int | None = field(default=None)  # an override of every dataset's K
 
     def __post_init__(self) -> None:
@@ -106,18 +152,32 @@ class Study:
                 self.step_training.frozen_blocks <= len(self.networks[dataset.network].channels),
                 f"step_training.frozen_blocks is more than networks.{dataset.network} has blocks.",
             )
+            self._check_heads(f"datasets.{name}.multitask", name, dataset.multitask)
         for name, base in self.base_models.items():
             where = f"base_models.{name}"
             need(base.dataset in self.datasets, f"{where}: no dataset {base.dataset}.")
-            try:
-                Heads.parse(base.heads, self.datasets[base.dataset].steps[0])
-            except ValueError as error:
-                raise ValueError(f"{where}.heads: {error}") from error
-        for section in ("exemplar_sweeps", "loss_ablations"):
+            self._check_heads(f"{where}.heads", base.dataset, base.heads)
+        for section in ("exemplar_sweeps", "loss_ablations", "epoch_sweeps"):
             for name, row in getattr(self, section).items():
                 self._check_row(f"{section}.{name}", row)
+        for name, timing in self.heads_timings.items():
+            where = f"heads_timings.{name}"
+            need(timing.dataset in self.datasets, f"{where}: no dataset {timing.dataset}.")
+            for heads in timing.heads:
+                self._check_heads(f"{where}.heads", timing.dataset, heads)
+            one = str(self.datasets[timing.dataset].steps[0])
+            need(
+                one in timing.heads,
+                f'{where}.heads must hold "{one}", what others are compared to.',
+            )
 
-    def _check_row(self, where: str, row: SweepRow | AblationRow) -> None:
+    def _check_heads(self, where: str, dataset: str, heads: int | str) -> None:
+        try:
+            Heads.parse(heads, self.datasets[dataset].steps[0])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+    def _check_row(self, where: str, row: SweepRow | AblationRow | EpochSweepRow) -> None:
         need(row.base in self.base_models, f"{where}.base: there is no base_models.{row.base}.")
         dataset = self.base_models[row.base].dataset
         need(row.dataset == dataset, f"{where}.dataset must be {dataset}, as of its base model.")

@@ -22,14 +22,20 @@ FROM_STEPS: dict[str, Callable[[list[float]], float]] = {
     "base_accuracy": lambda steps: steps[0],
     "last_accuracy": lambda steps: steps[-1],
 }
+SPLIT_COUNTS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
 FROM_MATRIX: dict[str, Callable[[np.ndarray], float]] = {
     "forgetting": forgetting,
     "backward_transfer": backward_transfer,
 }
 
 
-def summarise_rows(records: pd.DataFrame, matrices: pd.DataFrame) -> dict[str, Any]:
-    """For each row of base models: mean, std, n and 95 % CI over seeds of each measure."""
+def summarise_rows(
+    records: pd.DataFrame, matrices: pd.DataFrame, bases: pd.DataFrame
+) -> dict[str, Any]:
+    """For each row of base models: mean, std, n and 95 % CI over seeds of each measure.
+
+    Besides: bytes kept for the last step, and what the split did, on average over seeds.
+    """
     summary: dict[str, Any] = {}
     for row, runs in records.groupby("row", sort=False):
         steps = list(by_seed(runs).values())
@@ -44,7 +50,9 @@ def summarise_rows(records: pd.DataFrame, matrices: pd.DataFrame) -> dict[str, A
         bytes_kept = {
             name: int(last[name]) for name in ("memory_bytes", "validation_bytes", "teacher_bytes")
         }
-        summary[str(row)] = {**found, "last_step": bytes_kept}
+        of_row = bases[bases["row"] == row]
+        split = {name: round(float(of_row[name].mean()), 1) for name in SPLIT_COUNTS}
+        summary[str(row)] = {**found, "last_step": bytes_kept, "split": split}
     return summary
 
 

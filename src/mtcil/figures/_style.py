@@ -1,5 +1,8 @@
 """What all figures share: the same colour for the same thing, readable at half a page's width."""
 
+from collections.abc import Sequence
+
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,12 +21,15 @@ def new_figure(n_panels: int, height: float = 3.4) -> tuple[Figure, list[Axes]]:
     return figure, list(axes)
 
 
-def new_grid(n_panels: int) -> tuple[Figure, list[Axes], list[Axes]]:
-    """Two rows of panels, the lower one for differences."""
+def new_grid(
+    n_rows: int, n_columns: int, heights: Sequence[float] | None = None
+) -> tuple[Figure, list[list[Axes]]]:
+    """Rows of panels; `heights` are relative to each other, equal if left out."""
     _set_theme()
-    figure = Figure(figsize=(1.0 + 3.8 * n_panels, 5.2), layout="constrained", dpi=150)
-    axes = figure.subplots(2, n_panels, squeeze=False, height_ratios=[2, 1])
-    return figure, list(axes[0]), list(axes[1])
+    tall = 2.9 * n_rows + 0.5 if heights is None else 5.2
+    figure = Figure(figsize=(1.0 + 3.8 * n_columns, tall), layout="constrained", dpi=150)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, height_ratios=heights)
+    return figure, [list(row) for row in axes]
 
 
 def _set_theme() -> None:
@@ -33,3 +39,13 @@ def _set_theme() -> None:
 def with_ci(mean: float, low: float, high: float, n: int) -> str:
     """Text such as `78.3 ± 1.2 (n 5)`: mean and half the width of the 95 % interval."""
     return f"{mean:.1f} (n {n})" if n < 2 else f"{mean:.1f} ± {(high - low) / 2:.1f} (n {n})"
+
+
+def gap_text(row: pd.Series, prefix: str) -> str:
+    """Text such as `+1.2 [+0.3, +2.1], p 0.012` of a paired difference; empty if there is none."""
+    if pd.isna(row.get(f"{prefix}mean")):
+        return ""
+    mean, low, high, p = (row[f"{prefix}{k}"] for k in ("mean", "low", "high", "p_value"))
+    if pd.isna(p):
+        return f"{mean:+.1f} (n 1)"
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], p {f'{p:.3f}' if p >= 0.0005 else '< 0.001'}"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._style import MULTITASK, OTHERS, SINGLE, new_grid, with_ci
+from mtcil.figures._style import MULTITASK, OTHERS, SINGLE, gap_text, new_grid, with_ci
 from mtcil.metrics import average_incremental_accuracy
 from mtcil.results import by_seed
 from mtcil.significance import estimate, paired_difference
@@ -60,9 +60,8 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         cells = {}
         for _, row in part.iterrows():
             text = with_ci(row["mean"], row["low"], row["high"], row["n"])
-            if pd.notna(row.get("gain_mean")):
-                low, high = row["gain_low"], row["gain_high"]
-                text += f"; gain {row['gain_mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
+            gap = gap_text(row, "gain_")
+            text += f"; gain {gap}" if gap else ""
             cells[row["exemplars"]] = text
         about = [str(first[k]) for k in ("dataset", "heads", "passes")]
         lines.append([*about, *(cells.get(k, "") for k in budgets)])
@@ -72,7 +71,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
 def draw(table: pd.DataFrame) -> Figure:
     """Above: mean over seeds with its 95 % CI band. Below: the paired difference."""
     panels = list(table.groupby("dataset", sort=False))
-    figure, above, below = new_grid(len(panels))
+    figure, (above, below) = new_grid(2, len(panels), heights=[2, 1])
     for top, bottom, (dataset, part) in zip(above, below, panels, strict=True):
         colours = iter([MULTITASK, *OTHERS])
         for _, line in part.groupby("row", sort=False):

@@ -9,19 +9,22 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mtcil.figures import _style as style
 from mtcil.figures._measures import by_measure, in_order, named
-from mtcil.figures._style import MARKERS, OTHERS, PAPER, new_figure, with_ci
+from mtcil.figures._style import MARKERS, OTHERS, gap_text, new_figure, with_ci
 from mtcil.significance import estimate, paired_difference
 from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "ablate_losses", "loss_ablations", "records"
-PAPER_AVERAGE = {  # Table 2, GSC, K = 200: without the base step
-    "CE_N": 39.09,
-    "CE_N+KD_N": 42.52,
-    "CE_N+CE_O": 74.16,
-    "CE_N+CE_O+KD_N": 77.39,
-    "CE_N+CE_O+KD_O": 78.32,
-    "CE_N+CE_O+KD_N+KD_O": 78.82,
+# Table 2: GSC, K = 200; the last number is the average without the base step.
+PAPER_MEASURES = ("05", "08", "11", "14", "17", "20", "average")
+PAPER = {
+    "CE_N": (96.97, 60.23, 43.79, 35.73, 29.46, 26.22, 39.09),
+    "CE_N+KD_N": (97.08, 60.75, 43.34, 37.43, 36.20, 34.85, 42.52),
+    "CE_N+CE_O": (97.25, 88.77, 79.07, 72.88, 72.82, 57.27, 74.16),
+    "CE_N+CE_O+KD_N": (96.78, 84.65, 78.27, 77.91, 73.60, 72.55, 77.39),
+    "CE_N+CE_O+KD_O": (97.12, 85.72, 80.64, 78.99, 74.30, 71.93, 78.32),
+    "CE_N+CE_O+KD_N+KD_O": (97.35, 87.92, 81.47, 77.66, 73.80, 73.27, 78.82),
 }
 PAPER_KIND = "speech_commands"
 
@@ -42,8 +45,9 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
             about = {k: first[k] for k in ("dataset", "split", "heads", "exemplars")}
             for measure, values in measures.items():
                 row = {"row": name, **about, "losses": losses, "measure": measure}
-                if study.datasets[str(first["dataset"])].kind == PAPER_KIND:
-                    row["paper"] = PAPER_AVERAGE.get(str(losses))
+                settings = study.datasets[str(first["dataset"])]
+                if settings.kind == PAPER_KIND and losses in PAPER:
+                    row["paper"] = _paper_number(str(losses), measure, settings.steps)
                 row |= named("", estimate(list(values.values())))
                 for prefix, other in (("above_", above), ("full_", by_losses[full])):
                     if measure in other and other is not measures:
@@ -55,6 +59,12 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
                 rows.append(row)
             above = measures
     return pd.DataFrame(rows)
+
+
+def _paper_number(losses: str, measure: str, steps: tuple[int, ...]) -> float | None:
+    """The paper's number; of single steps only where the classes come as in the paper."""
+    number = dict(zip(PAPER_MEASURES, PAPER[losses], strict=True)).get(measure)
+    return number if measure == "average" or steps == (5, 3, 3, 3, 3, 3) else None
 
 
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
@@ -72,7 +82,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         }
         average = part[part["measure"] == "average"].iloc[0]
         about = [str(average[k]) for k in ("dataset", "heads", "exemplars")]
-        gaps = [_gap(average, prefix) for prefix in ("above_", "full_")]
+        gaps = [gap_text(average, prefix) for prefix in ("above_", "full_")]
         paper = average.get("paper")
         lines.append(
             [
@@ -84,13 +94,6 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             ]
         )
     return header, lines
-
-
-def _gap(row: pd.Series, prefix: str) -> str:
-    if pd.isna(row.get(f"{prefix}mean")):
-        return ""
-    mean, low, high, p = (row[f"{prefix}{k}"] for k in ("mean", "low", "high", "p_value"))
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], p {p:.3f}"
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -106,7 +109,9 @@ def draw(table: pd.DataFrame) -> Figure:
             paper = line.get("paper")
             if pd.notna(paper):
                 label = "paper: 20 words, K = 200" if i == 0 else None
-                axis.plot(paper, i, marker="|", markersize=12, color=PAPER, label=label, ls="")
+                axis.plot(
+                    paper, i, marker="|", markersize=12, color=style.PAPER, label=label, ls=""
+                )
         axis.set_yticks(range(len(part)), [t.replace("+KD", "\n+KD", 1) for t in part["losses"]])
         axis.set_ylim(-0.5, len(part) - 0.5)
         axis.invert_yaxis()

@@ -7,15 +7,17 @@ out, as the paper's does.
 from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mtcil.figures._measures import AVERAGES, by_measure, in_order, named
-from mtcil.figures._style import MARKERS, MULTITASK, OTHERS, SINGLE, new_figure, with_ci
+from mtcil.figures._style import MARKERS, MULTITASK, OTHERS, SINGLE, gap_text, new_grid, with_ci
 from mtcil.results import VARIANT
 from mtcil.significance import estimate, paired_difference
 from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "records"
+ABOUT = ("dataset", "split", "heads", "passes", "control", "exemplars")
 
 
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
@@ -29,14 +31,14 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "split", "method", "exemplars"]
     for (dataset, *_), part in records.groupby(keys, sort=False):
         single_heads = str(study.datasets[dataset].steps[0])
-        single = by_measure(part[part["heads"] == single_heads])
+        single = by_measure(part[(part["heads"] == single_heads) & (part["control"] == "none")])
         for variant, runs in part.groupby([*VARIANT, "row"], sort=False):
             about = dict(zip([*VARIANT, "row"], variant, strict=True))
             for measure, values in by_measure(runs).items():
                 found = estimate(list(values.values()))
                 row = {**about, "measure": measure, **named("", found)}
                 shared = [seed for seed in values if seed in single.get(measure, {})]
-                if shared and about["heads"] != single_heads:
+                if shared and (about["heads"], about["control"]) != (single_heads, "none"):
                     gain = paired_difference(
                         [values[s] for s in shared], [single[measure][s] for s in shared]
                     )
@@ -49,7 +51,8 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """One line per variant: accuracy after each step and the averages, in percent."""
     measures = in_order(table["measure"])
     header = [
-        "dataset", "split", "heads", "passes", "K", *measures, "average gained on single task", "p",
+        "dataset", "split", "heads", "passes", "control", "K", *measures,
+        "average gained on single task",
     ]  # fmt: skip
     lines = []
     for variant, part in table.groupby([*VARIANT, "row"], sort=False):
@@ -59,41 +62,85 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             for _, row in part.iterrows()
         }
         average = part[part["measure"] == "average"].iloc[0]
-        gain = ["", ""]
-        if pd.notna(average.get("gain_mean")):
-            mean, low, high = (average[f"gain_{k}"] for k in ("mean", "low", "high"))
-            gain = [f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]", f"{average['gain_p_value']:.3f}"]
         lines.append(
             [
-                *(str(about[k]) for k in ("dataset", "split", "heads", "passes", "exemplars")),
+                *(str(about[k]) for k in ABOUT),
                 *(cells.get(m, "") for m in measures),
-                *gain,
+                gap_text(average, "gain_"),
             ]
         )
     return header, lines
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel per dataset and split; mean over seeds with its 95 % CI band."""
-    panels = list(table.groupby(["dataset", "split", "exemplars"], sort=False))
-    figure, axes = new_figure(len(panels))
-    for axis, ((dataset, split, exemplars), part) in zip(axes, panels, strict=True):
-        steps = part[~part["measure"].isin(list(AVERAGES))]
-        colours = iter([MULTITASK, *OTHERS, *OTHERS])
-        variants = steps.groupby(["heads", "passes", "row"], sort=False)
-        for marker, ((heads, passes, _), line) in zip(MARKERS * 3, variants, strict=False):
-            single = bool(line.get("gain_mean", pd.Series([None])).isna().all())
-            colour = SINGLE if single else next(colours)
-            x = line["measure"].astype(int)
-            label = f"{heads} (single task)" if single else f"{heads}, {passes}"
-            axis.plot(x, line["mean"], marker=marker, color=colour, label=label)
-            axis.fill_between(x, line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
-        axis.set_title(
-            f"{dataset}, split {split}, K = {exemplars}, n = {int(part['n'].min())} seeds"
-        )
-        axis.set_ylim(max(0.0, float(steps["mean"].min()) - 15), 102)  # a wide CI is cut
-        axis.set_xlabel("classes seen")
-        axis.set_ylabel("step accuracy, % (band: 95 % CI)")
-        axis.set_xticks(sorted(steps["measure"].astype(int).unique()))
-        axis.legend(title="heads", frameon=True)
+    """A row of panels per dataset and split, as the paper's Figure 4 has them, and one more.
+
+    (a) tasks of equal size beside the full one, (b) of different sizes, (c) controls and what
+    the paper has not. Mean over seeds with its 95 % CI band; the same axes in all panels.
+    """
+    steps = table[~table["measure"].isin(list(AVERAGES))]
+    studies = list(steps.groupby(["dataset", "split", "exemplars"], sort=False))
+    others = [line for line in _variants(steps) if not is_single(line)]
+    wanted = [name for name in PANELS if any(name in panels_of(o) for o in others)] or PANELS[:1]
+    figure, axes = new_grid(len(studies), len(wanted))
+    for row, ((dataset, split, exemplars), part) in zip(axes, studies, strict=True):
+        lowest = max(0.0, float(part["mean"].min()) - 5)  # a wide CI is cut
+        for axis, panel in zip(row, wanted, strict=True):
+            shown = [line for line in _variants(part) if panel in panels_of(line)]
+            _draw_panel(axis, shown)
+            axis.set_title(f"{panel}\n{dataset}, split {split}, K = {exemplars}")
+            axis.set_ylim(lowest, 101)
+            axis.set_xlabel("classes seen")
+            axis.set_ylabel("step accuracy, %")
+            axis.set_xticks(sorted(part["measure"].astype(int).unique()))
     return figure
+
+
+PANELS = ("(a) tasks of equal size", "(b) tasks of different sizes", "(c) controls, and beyond")
+
+
+def _variants(steps: pd.DataFrame) -> list[pd.DataFrame]:
+    return [part for _, part in steps.groupby("row", sort=False)]
+
+
+def is_single(line: pd.DataFrame) -> bool:
+    """Whether a variant is the single task that the others are compared to."""
+    return bool(line.get("gain_mean", pd.Series([None])).isna().all())
+
+
+def panels_of(line: pd.DataFrame) -> tuple[str, ...]:
+    """The panels in which a variant stands; the single task stands in all."""
+    first = line.iloc[0]
+    if is_single(line):
+        return PANELS
+    if first["control"] != "none" or first["passes"] == "shared" or first["heads"] == "all":
+        return PANELS[2:]
+    full, *others = (int(size) for size in first["heads"].split("-"))
+    if full in others:
+        return PANELS[2:]  # duplicates of the full task
+    equal = PANELS[:1] if len(set(others)) == 1 else ()
+    different = PANELS[1:2] if len(set(others)) == len(others) else ()
+    return (*equal, *different)
+
+
+def _draw_panel(axis: Axes, lines: list[pd.DataFrame]) -> None:
+    colours = iter([MULTITASK, *OTHERS])
+    for marker, line in zip(MARKERS, lines, strict=False):
+        colour = SINGLE if is_single(line) else next(colours)
+        x, n = line["measure"].astype(int), int(line["n"].min())
+        axis.plot(x, line["mean"], marker=marker, color=colour, label=f"{label_of(line)}, n {n}")
+        axis.fill_between(x, line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+    axis.legend(title="heads (band: 95 % CI)", frameon=True, fontsize="small", loc="lower left")
+
+
+def label_of(line: pd.DataFrame) -> str:
+    """Heads and what is special of a variant, e.g. "4-3-2, shared pass"."""
+    first = line.iloc[0]
+    notes = [str(first["heads"])]
+    if is_single(line):
+        notes.append("single task")
+    if first["passes"] == "shared":
+        notes.append("shared pass")
+    if first["control"] != "none":
+        notes.append(first["control"].replace("_", " "))
+    return ", ".join(notes)

@@ -1,0 +1,110 @@
+"""What section 3.3 says of fine-tuning: two steps, one cosine rate, a small rate; and when to end.
+
+Every schedule with early stopping and with fixed numbers of epochs, from the same base models,
+so that differences to two-step fine-tuning with early stopping are paired.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mtcil.figures._measures import by_measure, named
+from mtcil.figures._style import MARKERS, OTHERS, SINGLE, gap_text, new_figure, with_ci
+from mtcil.significance import estimate, paired_difference
+from mtcil.study import Study
+
+STAGE, SECTION, RECORDS = "sweep_epochs", "epoch_sweeps", "records"
+NAMES = {
+    "two_step": "two steps",
+    "cosine": "all layers, cosine from the large rate",
+    "small": "all layers, small rate",
+}
+KEYS = ["row", "dataset", "heads"]
+
+
+def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
+    """A row per schedule, end and measure: mean, CI, and the paired difference to the paper's way.
+
+    Measures are the classes seen, both averages, and old and new accuracy after the last step.
+    """
+    if records.empty:
+        return records
+    rows = []
+    for about, part in records.groupby(KEYS, sort=False):
+        variants = {
+            (str(schedule), str(stopping)): by_measure(runs) | _last(runs)
+            for (schedule, stopping), runs in part.groupby(["schedule", "stopping"], sort=False)
+        }
+        paper = variants.get(("two_step", "early"), {})
+        for (schedule, stopping), measures in variants.items():
+            for measure, values in measures.items():
+                row = dict(zip(KEYS, about, strict=True))
+                row |= {"schedule": schedule, "stopping": stopping, "measure": measure}
+                row |= named("", estimate(list(values.values())))
+                if measure in paper and measures is not paper:
+                    seeds = sorted(set(values) & set(paper[measure]))
+                    ours, theirs = ([m[s] for s in seeds] for m in (values, paper[measure]))
+                    row |= named("gain_", paired_difference(ours, theirs))
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _last(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """Old and new accuracy of each seed after the last step, and the epochs of all steps."""
+    last = runs[runs["step"] == runs["step"].max()].set_index("seed")
+    epochs = runs[runs["step"] > 0].groupby("seed")["epochs"].mean()
+    return {
+        "old, last step": last["old_accuracy"].to_dict(),
+        "new, last step": last["new_accuracy"].to_dict(),
+        "epochs of a step": epochs.to_dict(),
+    }
+
+
+def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
+    """A line per schedule and end: the average, its difference, old and new after the last step."""
+    header = [
+        "dataset", "heads", "schedule", "epochs", "epochs trained", "average",
+        "against two steps, early stopping", "old, last step", "new, last step",
+    ]  # fmt: skip
+    lines = []
+    for about, part in table.groupby([*KEYS, "schedule", "stopping"], sort=False):
+        _, dataset, heads, schedule, stopping = map(str, about)
+        by_name = part.set_index("measure")
+        average = by_name.loc["average"]
+        lines.append(
+            [
+                dataset, heads, NAMES[schedule],
+                "early stopping" if stopping == "early" else stopping,
+                f"{by_name.loc['epochs of a step', 'mean']:.0f}", _text(average),
+                gap_text(average, "gain_"),
+                *(_text(by_name.loc[m]) for m in ("old, last step", "new, last step")),
+            ]
+        )  # fmt: skip
+    return header, lines
+
+
+def _text(row: pd.Series) -> str:
+    return with_ci(row["mean"], row["low"], row["high"], int(row["n"]))
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A panel per sweep: average incremental accuracy against the end, a line per schedule."""
+    panels = list(table[table["measure"] == "average"].groupby(KEYS, sort=False))
+    figure, axes = new_figure(len(panels), height=3.8)
+    for axis, ((_, dataset, heads), part) in zip(axes, panels, strict=True):
+        ends = list(dict.fromkeys(part["stopping"]))
+        colours = (SINGLE, *OTHERS)
+        for k, (schedule, line) in enumerate(part.groupby("schedule", sort=False)):
+            at = [ends.index(stopping) + 0.08 * (k - 1) for stopping in line["stopping"]]
+            bars = [line["mean"] - line["low"], line["high"] - line["mean"]]
+            axis.errorbar(
+                at, line["mean"], yerr=bars, color=colours[k], marker=MARKERS[k], capsize=3,
+                label=NAMES[str(schedule)],
+            )  # fmt: skip
+        axis.set_xticks(range(len(ends)), ["early\nstopping" if e == "early" else e for e in ends])
+        axis.set_xlabel("epochs of an incremental step (bars: 95 % CI)")
+        axis.set_ylabel("average incremental accuracy, %")
+        axis.set_title(f"{dataset}, heads {heads}, n = {int(part['n'].min())} seeds")
+        axis.legend(frameon=True)
+    return figure
