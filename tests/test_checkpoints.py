@@ -97,3 +97,4 @@ def test_equal_weights_after_other_epochs_are_another_base_model(tmp_path):
         save_base({"network": weights, "epochs": {"base": epochs}}, tmp_path / name)
         keys.append(_model_digest(tmp_path / name))
     assert keys[0] == keys[1] != keys[2]
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -288,8 +288,8 @@ def _perform(
 
 def save_base(plain: dict[str, Any], path: Path) -> None:
     """Write a base model, whole or not at all; tensors, text and numbers only."""
-    with whole_file(path) as part:
-        torch.save(plain, part)
+    with whole_file(path) as part, part.open("wb") as file:
+        torch.save(plain, file)  # given a path, torch writes its name inside: other bytes each time
 
 
 def learnt_from(dataset: DatasetSettings) -> list[Any]:
@@ -312,8 +312,7 @@ def features_digest(features_dir: Path) -> list[str]:
 
 @functools.cache
 def _model_digest(file: Path) -> str:
-    """Hash of the weights and of the epochs, which go into records; equal models may differ in
-    their files' bytes."""
+    """Hash of the weights and of the epochs, which go into records."""
     try:
         plain = torch.load(file, map_location="cpu", weights_only=True)
         tensors = sorted(plain["network"].items())
