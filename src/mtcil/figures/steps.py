@@ -130,7 +130,7 @@ def _draw_panel(axis: Axes, lines: list[pd.DataFrame]) -> None:
         x, n = line["measure"].astype(int), int(line["n"].min())
         axis.plot(x, line["mean"], marker=marker, color=colour, label=f"{label_of(line)}, n {n}")
         axis.fill_between(x, line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
-    axis.legend(title="heads (band: 95 % CI)", frameon=True, fontsize="small", loc="lower left")
+    axis.legend(title="heads (band: 95 % CI)", frameon=True, fontsize="small", loc="upper right")
 
 
 def label_of(line: pd.DataFrame) -> str:
