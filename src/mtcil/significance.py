@@ -1,6 +1,6 @@
 """Means over seeds with confidence intervals, and paired comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,3 +58,11 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimat
     else:
         p_value = float(stats.ttest_1samp(differences, 0.0).pvalue)
     return Estimate(found.n, found.mean, found.std, found.low, found.high, p_value)
+
+
+def paired_by_seed(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
+    """`paired_difference` over the seeds that both have; None where they share none."""
+    seeds = sorted(set(ours) & set(theirs))
+    if not seeds:
+        return None
+    return paired_difference([ours[s] for s in seeds], [theirs[s] for s in seeds])

@@ -13,7 +13,7 @@ from mtcil.metrics import (
     forgetting,
 )
 from mtcil.results import by_seed, headline_runs
-from mtcil.significance import Estimate, estimate, paired_difference
+from mtcil.significance import Estimate, estimate, paired_by_seed
 from mtcil.study import Study
 
 FROM_STEPS: dict[str, Callable[[list[float]], float]] = {
@@ -87,9 +87,8 @@ def headline(study: Study, records: pd.DataFrame) -> dict[str, Any]:
             if values
         }
         single, multitask = averages["single"], averages["multitask"]
-        shared = sorted(set(single) & set(multitask))
-        if shared:
-            gain = paired_difference([multitask[s] for s in shared], [single[s] for s in shared])
+        gain = paired_by_seed(multitask, single)
+        if gain:
             found[dataset] |= {
                 "multitask_gain": round(gain.mean, 2),
                 "multitask_gain_low": round(gain.low, 2) if gain.n > 1 else None,

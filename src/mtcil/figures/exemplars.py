@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from mtcil.figures._style import MULTITASK, OTHERS, SINGLE, gap_text, new_grid, with_ci
 from mtcil.metrics import average_incremental_accuracy
 from mtcil.results import by_seed
-from mtcil.significance import estimate, paired_difference
+from mtcil.significance import estimate, paired_by_seed
 from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "sweep_exemplars", "exemplar_sweeps", "records"
@@ -40,12 +40,12 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
         for other, theirs in averages.items():
             same = (other[0], other[1], other[5]) == (dataset, split, budget)
             if same and other[2] == single_heads != heads:
-                seeds = sorted(set(values) & set(theirs))
-                gain = paired_difference([values[s] for s in seeds], [theirs[s] for s in seeds])
-                row |= {
-                    "gain_n": gain.n, "gain_mean": gain.mean, "gain_low": gain.low,
-                    "gain_high": gain.high, "gain_p_value": gain.p_value,
-                }  # fmt: skip
+                gain = paired_by_seed(values, theirs)
+                if gain:
+                    row |= {
+                        "gain_n": gain.n, "gain_mean": gain.mean, "gain_low": gain.low,
+                        "gain_high": gain.high, "gain_p_value": gain.p_value,
+                    }  # fmt: skip
         rows.append(row)
     return pd.DataFrame(rows).sort_values(["row", "exemplars"], kind="stable", ignore_index=True)
 

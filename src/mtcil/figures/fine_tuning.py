@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mtcil.figures._measures import by_measure, named
 from mtcil.figures._style import MARKERS, OTHERS, SINGLE, gap_text, new_figure, with_ci
-from mtcil.significance import estimate, paired_difference
+from mtcil.significance import estimate, paired_by_seed
 from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "sweep_epochs", "epoch_sweeps", "records"
@@ -42,10 +42,9 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
                 row = dict(zip(KEYS, about, strict=True))
                 row |= {"schedule": schedule, "stopping": stopping, "measure": measure}
                 row |= named("", estimate(list(values.values())))
-                if measure in paper and measures is not paper:
-                    seeds = sorted(set(values) & set(paper[measure]))
-                    ours, theirs = ([m[s] for s in seeds] for m in (values, paper[measure]))
-                    row |= named("gain_", paired_difference(ours, theirs))
+                gain = paired_by_seed(values, paper.get(measure, {}))
+                if gain and measures is not paper:
+                    row |= named("gain_", gain)
                 rows.append(row)
     return pd.DataFrame(rows)
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from mtcil.figures import _style as style
 from mtcil.figures._measures import by_measure, in_order, named
 from mtcil.figures._style import MARKERS, OTHERS, gap_text, new_figure, with_ci
-from mtcil.significance import estimate, paired_difference
+from mtcil.significance import estimate, paired_by_seed
 from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "ablate_losses", "loss_ablations", "records"
@@ -50,11 +50,8 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
                     row["paper"] = _paper_number(str(losses), measure, settings.steps)
                 row |= named("", estimate(list(values.values())))
                 for prefix, other in (("above_", above), ("full_", by_losses[full])):
-                    if measure in other and other is not measures:
-                        seeds = sorted(set(values) & set(other[measure]))
-                        gap = paired_difference(
-                            [values[s] for s in seeds], [other[measure][s] for s in seeds]
-                        )
+                    gap = paired_by_seed(values, other.get(measure, {}))
+                    if gap and other is not measures:
                         row |= named(prefix, gap)
                 rows.append(row)
             above = measures

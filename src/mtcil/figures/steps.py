@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mtcil.figures._measures import AVERAGES, by_measure, in_order, named
 from mtcil.figures._style import MARKERS, MULTITASK, OTHERS, SINGLE, gap_text, new_grid, with_ci
 from mtcil.results import VARIANT
-from mtcil.significance import estimate, paired_difference
+from mtcil.significance import estimate, paired_by_seed
 from mtcil.study import Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "records"
@@ -37,11 +37,8 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
             for measure, values in by_measure(runs).items():
                 found = estimate(list(values.values()))
                 row = {**about, "measure": measure, **named("", found)}
-                shared = [seed for seed in values if seed in single.get(measure, {})]
-                if shared and (about["heads"], about["control"]) != (single_heads, "none"):
-                    gain = paired_difference(
-                        [values[s] for s in shared], [single[measure][s] for s in shared]
-                    )
+                gain = paired_by_seed(values, single.get(measure, {}))
+                if gain and (about["heads"], about["control"]) != (single_heads, "none"):
                     row |= named("gain_", gain)
                 rows.append(row)
     return pd.DataFrame(rows)
