@@ -120,7 +120,7 @@ def ours(seed: int) -> Times:
     """Our base step with one head, then our CCIL, as `mtcil.runs` does it."""
     times, begun = Times(), now()
     data = SplitData(DATASET.classes, {}, TRAIN, TEST, TRAIN[torch.empty(0, dtype=torch.int64)])
-    config = method_settings(STUDY, "ccil")
+    _, config = method_settings(STUDY, "ccil")
     plan = Plan(DATASET.steps, "ccil", config, STEP, STUDY.memory, DATASET.exemplars, NETWORK)
     n_base = DATASET.steps[0]
     base, task = replace(STUDY.base_training, fit=BASE), tuple(range(n_base))
@@ -130,7 +130,7 @@ def ours(seed: int) -> Times:
         train, train[:0], [task], "separate", NETWORK, base, Streams(seed, 0),
         lambda _: times.epoch_ends("base"),
     )  # fmt: skip
-    state = start(Learner(network), data, plan, seed)
+    state = start(Learner(network), data, plan, ccil, seed)
     done = [0]
 
     def report(_: str) -> None:

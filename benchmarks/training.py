@@ -98,7 +98,7 @@ def step_table(repeats: int) -> None:
     memory = torch.cat([of_labels(train, c, c + 1)[:25] for c in range(4)])
     step = StepClips(train[of_labels(train, 4, 6)], train[memory], validation)
     old = Learner(Network(NETWORK, 4, torch.Generator().manual_seed(0)).to(DEVICE).eval())
-    training, config = STUDY.step_training, method_settings(STUDY, "ccil")
+    training, (_, config) = STUDY.step_training, method_settings(STUDY, "ccil")
 
     first, then = training.head_first.epochs, training.then_all.epochs
 
@@ -158,11 +158,12 @@ def runs_table(seeds: Sequence[int]) -> None:
                     Streams(seed, 0),
                 )  # fmt: skip
                 between = now()
+                _, config = method_settings(study, "ccil")
                 plan = Plan(
-                    dataset.steps, "ccil", method_settings(study, "ccil"), study.step_training,
+                    dataset.steps, "ccil", config, study.step_training,
                     study.memory, dataset.exemplars, study.networks[dataset.network],
                 )  # fmt: skip
-                state = begin(Learner(network), data, plan, seed)
+                state = begin(Learner(network), data, plan, ccil, seed)
                 while len(state.results) < len(dataset.steps):
                     state = advance(state, data, plan, ccil, seed)
                 spent.append((between - start, now() - between))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS
 from mtcil.device import choose_device
@@ -15,9 +16,8 @@ def learn_and_record(
     stage: str,
     row: str,
     base: str,
-    method: str,
     variants: Sequence[Variant],
-    seeds: Sequence[int] | None = None,
+    models: Path = MODELS,
 ) -> None:
     """Learn every variant and seed from the base models of `base`."""
     dataset = study.base_models[base].dataset
@@ -31,9 +31,8 @@ def learn_and_record(
             )
     device = choose_device(study.machine.device)
     tasks = step_tasks(
-        study, base, method, variants, seeds or study.seeds,
-        FEATURES / dataset, MODELS / base, CHECKPOINTS, device,
-    )  # fmt: skip
+        study, base, variants, FEATURES / dataset, models / base, CHECKPOINTS, device
+    )
     rows: dict[str, list] = {"records": [], "matrix": [], "confusion": []}
     for run, state in learn_all(tasks, study):
         for name, more in step_rows(

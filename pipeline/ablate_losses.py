@@ -10,10 +10,11 @@ def main(study: Study, row: str) -> None:
     """Table 2."""
     ablation = row_of(study, "loss_ablations", row)
     budget = study.budget(ablation.dataset)
-    variants = [Variant(budget, losses) for losses in ablation.losses]
-    learn_and_record(
-        study, "ablate_losses", row, ablation.base, ablation.method, variants, ablation.seeds
-    )
+    variants = [
+        Variant(ablation.method, budget, ablation.seeds, {"losses": losses})
+        for losses in ablation.losses
+    ]
+    learn_and_record(study, "ablate_losses", row, ablation.base, variants)
 
 
 if __name__ == "__main__":

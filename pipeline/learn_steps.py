@@ -9,8 +9,8 @@ from mtcil.study import Study
 def main(study: Study, row: str) -> None:
     """Figure 4 and the headline."""
     base = row_of(study, "base_models", row)
-    variants = [Variant(study.budget(base.dataset))]
-    learn_and_record(study, "learn_steps", row, row, base.method, variants)
+    variant = Variant(base.method, study.budget(base.dataset))
+    learn_and_record(study, "learn_steps", row, row, [variant])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from mtcil.files import write_text
 from mtcil.lookup import find, names
 from mtcil.results import read_stage, write_markdown, write_table
 from mtcil.study import Study
-from mtcil.summary import headline, summarise_rows
+from mtcil.summary import headline, probe_correlation, summarise_rows
 
 
 def main(study: Study) -> None:
@@ -20,9 +20,18 @@ def main(study: Study) -> None:
         name: json.loads((RECORDS / "datasets" / f"{name}.json").read_text("utf-8"))
         for name in study.datasets
     }
-    summary = {"datasets": facts, "base_models": summarise_rows(records, matrices, bases)}
+    probes = read_stage(RECORDS, "probe_base", study.base_probes)
+    summary = {
+        "datasets": facts,
+        "base_models": summarise_rows(records, matrices, bases),
+        "probe_correlation": probe_correlation(study, probes, records),
+    }
     write_text(METRICS / "summary.json", json.dumps(summary, indent=2) + "\n")
     write_text(METRICS / "headline.json", json.dumps(headline(study, records), indent=2) + "\n")
+    read = {n: read_stage(RECORDS, n, getattr(study, s)) for n, s in ledger.SECTIONS.items()}
+    claims = ledger.table(study, read)
+    write_table(METRICS / "claims.csv", claims.to_dict("records"))
+    write_text(METRICS / "claims.md", ledger.markdown(claims))
     for name in names("figures"):
         figure = find("figures", name)
         rows = getattr(study, figure.SECTION)
@@ -30,13 +39,6 @@ def main(study: Study) -> None:
         if len(table):
             write_table(TABLES / f"{name}.csv", table.to_dict("records"))
             write_markdown(TABLES / f"{name}.md", *figure.markdown(table))
-    by_stage = {
-        stage: read_stage(RECORDS, stage, getattr(study, section))
-        for stage, section in ledger.SECTIONS.items()
-    }
-    claims = ledger.table(study, by_stage)
-    write_table(METRICS / "claims.csv", claims.to_dict("records"))
-    write_text(METRICS / "claims.md", ledger.markdown(claims))
 
 
 if __name__ == "__main__":

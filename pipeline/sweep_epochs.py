@@ -14,7 +14,9 @@ def main(study: Study, row: str) -> None:
     rates = sweep.large_rate, sweep.small_rate
     variants = [
         Variant(
+            sweep.method,
             budget,
+            sweep.seeds,
             training=scheduled(study.step_training, schedule, epochs, *rates),
             schedule=schedule,
             stopping="early" if epochs is None else str(epochs),
@@ -22,7 +24,7 @@ def main(study: Study, row: str) -> None:
         for schedule in sweep.schedules
         for epochs in sweep.epochs
     ]
-    learn_and_record(study, "sweep_epochs", row, sweep.base, sweep.method, variants, sweep.seeds)
+    learn_and_record(study, "sweep_epochs", row, sweep.base, variants)
 
 
 if __name__ == "__main__":

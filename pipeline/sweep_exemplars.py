@@ -9,8 +9,8 @@ from mtcil.study import Study
 def main(study: Study, row: str) -> None:
     """Figure 5; `exemplars`, the override of K, is not followed here."""
     sweep = row_of(study, "exemplar_sweeps", row)
-    variants = [Variant(budget) for budget in sweep.exemplars]
-    learn_and_record(study, "sweep_exemplars", row, sweep.base, sweep.method, variants, sweep.seeds)
+    variants = [Variant(sweep.method, budget, sweep.seeds) for budget in sweep.exemplars]
+    learn_and_record(study, "sweep_exemplars", row, sweep.base, variants)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def main(study: Study, row: str) -> None:
     base = row_of(study, "base_models", row)
     device = choose_device(study.machine.device)
     features_dir = FEATURES / base.dataset
-    tasks = base_tasks(study, row, features_dir, CHECKPOINTS, device)
+    tasks = base_tasks(study, row, study.seeds, features_dir, CHECKPOINTS, device)
     dataset, split = study.datasets[base.dataset], split_of(study, row)
     _, clips = read_features(features_dir)
     records = []

@@ -47,21 +47,28 @@ ALLOWED: dict[str, set[str]] = {
     # how to learn
     "models": set(),
     "losses": set(),
+    "augmentation": set(),
     "memory": set(),
     "training": {"clips", "models"},
     "learner": {"models"},
     "base": {"clips", "losses", "models", "protocol", "training"},
-    "methods": {"clips", "learner", "losses", "memory", "models", "training"},
+    "methods": {"augmentation", "clips", "learner", "losses", "memory", "models", "training"},
+    "probes": set(),
     # what came out
     "metrics": set(),
     "significance": set(),
     "results": {"metrics"},
+    "tuned": {"metrics", "results"},
     "curves": {"metrics", "results", "significance"},
     "summary": {"metrics", "results", "significance"},
     "figures": {"metrics", "results", "significance"},
     "claims": {"figures", "metrics", "results", "significance"},
     "fine_tuning": set(),
     "timing": {"base", "clips", "protocol", "training"},
+    "probing": {
+        *("checkpoints", "clips", "config", "data", "learner", "lookup", "metrics", "models"),
+        "probes",
+    },
     # runs: all of it together
     "trajectory": {
         *("clips", "data", "learner", "memory", "methods", "metrics", "models", "training"),

@@ -26,7 +26,7 @@ def old():
 def clips():
     train, validation = blobs(20, 6, 0), blobs(4, 6, 1)
     memory = torch.cat([of_labels(train, c, c + 1)[:5] for c in range(4)])
-    return StepClips(train[of_labels(train, 4, 6)], train[memory], validation)
+    return StepClips(train[of_labels(train, 4, 6)], train[memory], validation, per_class=2)
 
 
 def learn(old, clips, training, **changes):

@@ -19,11 +19,12 @@ from mtcil.claims.verdicts import (
 )
 from mtcil.figures import losses
 from mtcil.significance import estimate
-from mtcil.study import BaseRow, SweepRow, read_study
+from mtcil.study import RUN_SECTIONS, BaseRow, SweepRow, read_study
 
 ROOT = Path(__file__).parents[1]
 PAPERS = read_study(ROOT / "params.yaml")
 STUDIES = [ROOT, ROOT / "demo", *sorted(p.parent for p in ROOT.glob("studies/*/params.yaml"))]
+NO_RUNS = {section: {} for section in RUN_SECTIONS}
 ALL_LOSSES = "CE_N+CE_O+KD_N+KD_O"
 # A CI of three values is their mean +- 4.3027 / sqrt(3) times their standard deviation.
 HALF_3 = 2.4841
@@ -45,6 +46,7 @@ def runs(row, accuracies, steps=6, **about):
 
 def found(study, name, **records):
     """The ledger's row of a claim."""
+    assert set(records) <= set(ledger.SECTIONS)  # what summarise reads
     by_stage = {stage: pd.concat(tables) for stage, tables in records.items()}
     rows = ledger.table(study, by_stage).set_index("id")
     return rows.loc[name]
@@ -183,8 +185,7 @@ def test_without_records_or_rows_nothing_is_run():
     alone = found(PAPERS, "gsc.random.abstract.gain", learn_steps=[runs("gsc_5", SINGLE)])
     assert (alone["n"], alone["verdict"]) == (0, "not run")
     rows = {"gsc_5": PAPERS.base_models["gsc_5"]}
-    study = replace(PAPERS, base_models=rows, exemplar_sweeps={}, loss_ablations={},
-                    epoch_sweeps={}, heads_timings={})  # fmt: skip
+    study = replace(PAPERS, base_models=rows, **NO_RUNS, heads_timings={})
     row = found(study, "gsc.random.abstract.gain", learn_steps=[runs("gsc_5", SINGLE)])
     assert row["verdict"] == "not run" and "no row: base_models with heads 5-4-3-2" in row["where"]
 
@@ -195,8 +196,7 @@ def test_each_split_is_judged_by_its_own_rows():
         for heads in ("5", "5-4-3-2")
         for split in ("random", "group")
     }
-    study = replace(PAPERS, base_models=rows, exemplar_sweeps={}, loss_ablations={},
-                    epoch_sweeps={})  # fmt: skip
+    study = replace(PAPERS, base_models=rows, **NO_RUNS)
     plus = {"random": 4.0, "group": -4.0}
     steps = [runs(f"5_{split}", SINGLE) for split in plus]
     steps += [
@@ -441,6 +441,79 @@ def test_controls_are_set_against_multitask(name, row, plus, verdict):
     steps = [runs("gsc_5-4-3-2", SINGLE), runs(row, other)]
     line = found(PAPERS, f"gsc.random.control.{name}", learn_steps=steps)
     assert (line["source"], line["verdict"]) == ("ours", verdict)
+
+
+# Gains of the single task by seed; what is not counted loses 50 points.
+COUNTED = {"replay": (1.0, 2.0, 3.0), "icarl": (3.9, 4.0, 4.1)}
+NOT_COUNTED = ("ccil", "joint", "finetune", "gdumb", "ewc", "mas", "mine")
+
+
+def others(name, gains=COUNTED, not_counted=NOT_COUNTED):
+    """The row of a claim about other techniques; icarl has a seed more, of far less gain."""
+    methods = PAPERS.methods | {"mine": {"kind": "recipe"}}
+    seeds = dict.fromkeys((*gains, *not_counted), PAPERS.seeds)
+    comparison = replace(PAPERS.comparison, methods=seeds, grids={})
+    about = {
+        "dataset": "gsc", "split": "random", "passes": "separate", "control": "none",
+        "exemplars": 200, "memory_bytes": 1, "state_bytes": 1, "validation_bytes": 0,
+    }  # fmt: skip
+    tables = []
+    for method in seeds:
+        gained = gains.get(method, (-50.0, -50.0, -50.0))
+        multitask = {seed: SINGLE[seed] + gain for seed, gain in enumerate(gained)}
+        sides = {"5": SINGLE, "5-4-3-2": multitask}
+        if method == "icarl":
+            sides = {heads: side | {9: 50.0 - len(heads)} for heads, side in sides.items()}
+        tables += [
+            runs(f"gsc_{heads}", side, method=method, heads=heads, **about)
+            for heads, side in sides.items()
+        ]
+    study = replace(PAPERS, methods=methods, comparison=comparison)
+    return found(study, f"gsc.random.text.{name}", compare_methods=tables)
+
+
+def test_other_techniques_by_hand():
+    adds, combines = others("adds"), others("combines")
+    for row in (adds, combines):
+        # By seed (1 + 3.9) / 2, (2 + 4) / 2, (3 + 4.1) / 2: 3 +- 0.55.
+        assert (row["ours"], row["n"]) == (pytest.approx(3.0), 3)
+        assert row["low"] == pytest.approx(3 - 0.55 * HALF_3, abs=1e-3)
+        assert row["verdict"] == "reproduced" and row["where"].endswith("mean of replay, icarl")
+    t = 3 / 0.55 * 3**0.5
+    assert adds["p_value"] == pytest.approx(1 - t / (t * t + 2) ** 0.5, rel=1e-6)
+    t = 5 / 0.55 * 3**0.5  # of no loss beyond 2 points: 3 is 5 above -2
+    assert combines["p_value"] == pytest.approx(1 - t / (t * t + 2) ** 0.5, rel=1e-6)
+
+
+def test_how_many_techniques_gain_stands_in_the_claims():
+    gains = {
+        "der_pp": (3.9, 4.0, 4.1), "replay": (3.0, 4.0, 5.0),  # p 0.0002 and 0.02, before Holm
+        "icarl": (3.9, 4.0, 4.1),  # its seed 9 loses 6 points
+        "wa": (-3.9, -4.0, -4.1), "bic": (-1.0, 1.0, -2.0),
+    }  # fmt: skip
+    above = others("adds", gains)["claim"]
+    assert above.endswith("; 3 of 5 (1 significantly) above the single task")
+    below = others("combines", gains)["claim"]
+    assert below.endswith("; 2 of 5 (1 significantly) below the single task")
+
+
+@pytest.mark.parametrize(
+    ("gains", "combines", "adds"),
+    [
+        ((-1.0, -1.1, -0.9), "reproduced", "contradicted"),
+        ((-1.0, 1.0, 0.0), "not reproduced", "not reproduced"),  # CI [-2.5, 2.5]
+        ((-0.5, 0.5, 0.0), "reproduced", "not reproduced"),
+        ((-5.0, -5.1, -4.9), "contradicted", "contradicted"),
+    ],
+)
+def test_to_combine_is_to_lose_little_and_to_add_is_to_gain(gains, combines, adds):
+    one = {"replay": gains}
+    assert (others("combines", one)["verdict"], others("adds", one)["verdict"]) == (combines, adds)
+
+
+def test_without_both_bases_nothing_is_said_of_other_techniques():
+    row = found(replace(PAPERS, comparisons={}), "gsc.random.text.adds")
+    assert row["verdict"] == "not run" and "no row: comparisons" in row["where"]
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)

@@ -13,13 +13,13 @@ from conftest import NETWORK, blobs
 from matplotlib.figure import Figure
 
 from mtcil.clips import of_labels
-from mtcil.config import build
 from mtcil.errors import UserError
 from mtcil.learner import RULES, Learner, from_plain, predict, to_plain
 from mtcil.lookup import find, names
 from mtcil.methods import StepClips
 from mtcil.models import Network, copy_state
 from mtcil.results import step_rows
+from mtcil.runs import method_settings
 from mtcil.study import read_study
 from mtcil.training import Streams
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 STUDY = read_study(ROOT / "params.yaml")
 
 
-@pytest.mark.parametrize("kind", ["datasets", "methods", "figures"])
+@pytest.mark.parametrize("kind", ["datasets", "methods", "probes", "figures"])
 def test_an_unknown_name_is_refused_with_the_known_ones(kind):
     with pytest.raises(UserError, match=f"No mtcil.{kind} called 'tyo'. There are: .*To add one"):
         find(kind, "tyo")
@@ -42,7 +42,7 @@ def learner():
 def clips():
     train = blobs(12, 6, 0)
     memory = torch.cat([of_labels(train, c, c + 1)[:4] for c in range(4)])
-    return StepClips(train[of_labels(train, 4, 6)], train[memory], blobs(3, 6, 1))
+    return StepClips(train[of_labels(train, 4, 6)], train[memory], blobs(3, 6, 1), per_class=2)
 
 
 @pytest.mark.parametrize("name", names("methods"))
@@ -53,8 +53,13 @@ def test_a_method_learns_a_step_and_keeps_its_contract(name, learner, clips, ste
     assert list(inspect.signature(method.learn_step).parameters) == [
         "learner", "clips", "training", "config", "streams", "report",
     ]  # fmt: skip
-    config = build(method.Config, STUDY.methods[name], name)
+    label = next(k for k, v in STUDY.methods.items() if v.get("kind", k) == name)
+    _, config = method_settings(STUDY, label)
     before = copy_state(learner.network)
+    assert hasattr(method, "keep") == hasattr(method, "cost")
+    if hasattr(method, "keep"):
+        base = blobs(12, 4, 3)
+        learner = method.keep(learner, base, clips.memory, config, Streams(0, 0))
     first, again = (
         method.learn_step(learner, clips, step_training, config, Streams(0, 1)) for _ in range(2)
     )
@@ -83,6 +88,7 @@ def records(stage_rows, variants, kind):
                             confusion=confusion,
                             epochs={"a": 3},
                             memory_bytes=1,
+                            state_bytes=4,
                             validation_bytes=2,
                             teacher_bytes=3,
                         )
@@ -101,6 +107,7 @@ VARIANTS = {
     "ablate_losses": [{"losses": "CE_N"}, {"losses": "CE_N+CE_O+KD_N+KD_O"}],
     "sweep_exemplars": [{"exemplars": k} for k in (20, 200)],
     "sweep_epochs": [{"stopping": "early"}, {"stopping": "15"}, {"schedule": "small"}],
+    "compare_methods": [{"method": name} for name in ("ccil", "icarl", "joint")],
 }
 
 
@@ -124,7 +131,25 @@ def bases():
     return pd.DataFrame([{**about, "seed": seed, **counts} for seed in range(3)])
 
 
-MADE = {"time_heads": timings, "train_base": bases}
+def probed():
+    rows = {"gsc_5": "5", "gsc_5-4-3-2": "5-4-3-2"}
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "gsc", "split": "random", "heads": heads, "passes": "separate",
+                "control": "none", "probe": probe, "seed": seed, "scope": scope, "step": step,
+                "accuracy": 50 + len(heads) + seed - step, "row": row,
+            }
+            for row, heads in rows.items()
+            for probe in ("linear", "ncm")
+            for seed in range(3)
+            for scope in ("seen", "future", "base")
+            for step in range(3)
+        ]
+    )  # fmt: skip
+
+
+MADE = {"time_heads": timings, "train_base": bases, "probe_base": probed}
 
 
 @pytest.mark.parametrize("name", names("figures"))

@@ -74,7 +74,9 @@ def tasks(tmp_path):
     study = replace(
         study, seeds=tuple(range(8)), base_training=replace(study.base_training, fit=fit)
     )
-    return base_tasks(study, "words_4-3-2", features_dir, tmp_path / "checkpoints", "cpu")
+    return base_tasks(
+        study, "words_4-3-2", study.seeds, features_dir, tmp_path / "checkpoints", "cpu"
+    )
 
 
 def weights(results):

@@ -26,6 +26,7 @@ STUDIES = [ROOT, ROOT / "demo", *sorted(p.parent for p in ROOT.glob("studies/*/p
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 ROWS = (
     *("base_models", "exemplar_sweeps", "loss_ablations", "epoch_sweeps", "heads_timings"),
+    *("tunings", "comparisons", "comparison", "base_probes", "probes"),
     *("datasets", "features", "networks", "methods"),
 )  # what stands in these sections is free
 TORCH_FREE = ("download", "extract_features", "summarise", "draw_figures")
@@ -39,10 +40,19 @@ LOOKUPS = {
     "sweep_exemplars": "methods",
     "ablate_losses": "methods",
     "sweep_epochs": "methods",
+    "tune_methods": "methods",
+    "compare_methods": "methods",
+    "probe_base": "probes",
     "summarise": "figures",
     "draw_figures": "figures",
 }
-EXCUSED = {("train_base", "methods")}  # imports mtcil.runs, whose base half uses no method
+# They import mtcil.runs, of which they use no method.
+EXCUSED = {("train_base", "methods"), ("probe_base", "methods")}
+# DVC takes the whole folder, so that a new figure counts, and these stages use any method or probe.
+WHOLE_FOLDER = {
+    "summarise": "figures", "draw_figures": "figures", "tune_methods": "methods",
+    "compare_methods": "methods", "probe_base": "probes",
+}  # fmt: skip
 
 
 def params(study: Path) -> dict:
@@ -105,13 +115,14 @@ def imported(path: Path) -> frozenset[str]:
 def code_wanted(name: str, method: str | None) -> frozenset[str]:
     """What a stage must list of pipeline/ and src/, relative to the root."""
     starts, kind = files_of_stage(name), LOOKUPS.get(name)
-    if kind == "methods":
+    folder = WHOLE_FOLDER.get(name)
+    if kind == "methods" and not folder:
         starts.append(lookup.PACKAGE_DIR / "methods" / f"{method}.py")
     elif kind:
         starts += [lookup.PACKAGE_DIR / kind / f"{found}.py" for found in lookup.names(kind)]
     wanted = {path.relative_to(ROOT).as_posix() for path in lookup.files_reached(starts)}
-    if kind == "figures":  # DVC takes the whole folder, so that a new figure counts
-        wanted = {"src/mtcil/figures" if "/figures/" in path else path for path in wanted}
+    if folder:
+        wanted = {f"src/mtcil/{folder}" if f"/{folder}/" in path else path for path in wanted}
     return frozenset(wanted)
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from mtcil import metrics
-from mtcil.significance import estimate, paired_difference
+from mtcil.significance import estimate, holm, paired_difference
 
 TABLE_2 = [  # the paper's six rows: step accuracies and the average that it prints
     ([96.97, 60.23, 43.79, 35.73, 29.46, 26.22], 39.09),
@@ -104,3 +104,18 @@ def test_paired_difference_by_hand():
 def test_paired_difference_refuses_unequal_numbers_of_seeds():
     with pytest.raises(ValueError, match="Keep the seeds that both have"):
         paired_difference([1.0], [1.0, 2.0])
+
+
+def test_holm_by_hand():
+    # Sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 (equal to the one before), 0.9 x 1.
+    assert holm([0.03, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
+    # 0.02 x 2 = 0.04, then 0.021 x 1 must not fall below it; 0.6 x 2 is cut to 1.
+    assert holm([0.021, 0.02]) == pytest.approx([0.04, 0.04])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_leaves_out_what_was_not_tested():
+    assert holm([0.03, float("nan"), 0.01]) == pytest.approx(
+        [0.03, float("nan"), 0.02], nan_ok=True
+    )

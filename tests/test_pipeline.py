@@ -26,7 +26,9 @@ STAGES = {
     "download@words", "extract_features@words", "train_base@words_3", "train_base@words_3-2",
     "learn_steps@words_3", "learn_steps@words_3-2", "sweep_exemplars@words_3-2",
     "train_base@words_3_longer", "learn_steps@words_3_longer", "ablate_losses@words_3-2",
-    "sweep_epochs@words_3-2", "time_heads@words", "summarise", "draw_figures",
+    "sweep_epochs@words_3-2", "time_heads@words", "tune_methods@words",
+    "compare_methods@words_3-2", "probe_base@words_3", "probe_base@words_3-2", "summarise",
+    "draw_figures",
 }  # fmt: skip
 RECORDS = Path("metrics", "records")
 # Says on stderr which copy of the package a process uses.
@@ -112,7 +114,8 @@ def test_a_second_repro_runs_nothing_and_changes_nothing(repository):
 def test_another_k_reruns_what_follows_it_and_no_more(repository, experiments):
     assert ran(experiments["seven"]) == {
         "learn_steps@words_3", "learn_steps@words_3-2", "learn_steps@words_3_longer",
-        "ablate_losses@words_3-2", "sweep_epochs@words_3-2", "summarise", "draw_figures",
+        "ablate_losses@words_3-2", "sweep_epochs@words_3-2", "tune_methods@words",
+        "compare_methods@words_3-2", "summarise", "draw_figures",
     }  # fmt: skip
     path = f"{repository.study.relative_to(repository.root)}/metrics/records/learn_steps"
     text = repository.git("show", f"other:{path}/words_3/records.csv")
@@ -232,7 +235,10 @@ def test_finished_runs_are_taken_up_unless_fresh_is_asked_for(repository, tmp_pa
 
 def test_records_of_a_row_that_is_gone_are_not_read(repository, tmp_path):
     rows = {"words_3-2": params(".")["base_models"]["words_3-2"]}
-    study = repository.copy(tmp_path / "less", base_models=rows)
+    probes = {"words_3-2": params(".")["base_probes"]["words_3-2"]}
+    study = repository.copy(
+        tmp_path / "less", base_models=rows, base_probes=probes, tunings={}, comparisons={}
+    )
     for file in (study / RECORDS / "learn_steps" / "words_3").iterdir():
         file.write_text("no table", "utf-8")
     for stage in ("summarise", "draw_figures"):

@@ -36,7 +36,7 @@ def base_learner():
 
 
 def go(data, plan, seed=0, resume=False):
-    state = start(base_learner(), data, plan, seed)
+    state = start(base_learner(), data, plan, ccil, seed)
     for _ in STEPS[1:]:
         state = advance(state, data, plan, ccil, seed)
         if resume:
@@ -55,7 +55,7 @@ def test_the_memory_never_holds_more_than_k_and_the_same_of_each_class(
         then_all=replace(step_training.then_all, epochs=0),
     )
     plan = make_plan(quick, exemplars, selection)
-    state = start(base_learner(), data, plan, 0)
+    state = start(base_learner(), data, plan, ccil, 0)
     for n_seen in (4, 6, 8):
         if n_seen > 4:
             state = advance(state, data, plan, ccil, 0)
@@ -69,7 +69,7 @@ def test_the_memory_never_holds_more_than_k_and_the_same_of_each_class(
 
 def test_old_classes_keep_their_first_exemplars(data, step_training):
     plan = make_plan(step_training)
-    first = start(base_learner(), data, plan, 0)
+    first = start(base_learner(), data, plan, ccil, 0)
     second = advance(first, data, plan, ccil, 0)
     for before, after in zip(first.memory, second.memory, strict=False):
         assert torch.equal(before[: len(after)], after)
@@ -87,10 +87,11 @@ def test_validation_takes_the_clips_that_the_setting_allows(
     data, step_training, validation, labels, n_validation, n_memory
 ):
     kept = tuple(of_labels(data.train, c, c + 1)[:5] for c in range(4))
-    clips = step_clips(kept, data, replace(step_training, validation=validation), 4, 6)
+    plan = make_plan(replace(step_training, validation=validation))
+    clips = step_clips(kept, data, plan, 4, 6, 3)
     assert set(clips.validation.labels.tolist()) == labels
     assert len(clips.validation) == n_validation
-    assert len(clips.memory) == n_memory
+    assert len(clips.memory) == n_memory and clips.per_class == 3
     assert set(clips.new.labels.tolist()) == {4, 5} and len(clips.new) == 40
 
 
@@ -135,3 +136,16 @@ def test_records_say_what_the_confusion_says(data, step_training):
 def test_confusion_counts_survive_being_written():
     counts = np.array([[3, 0], [11, 250]])
     np.testing.assert_array_equal(confusion_from_text(confusion_text(counts)), counts)
+
+
+@pytest.mark.parametrize(("changes", "clips"), [({"memory": "all"}, 80), ({"bits": 8}, 4 * 16)])
+def test_the_official_cut_keeps_to_the_bytes_that_there_are(data, step_training, changes, clips):
+    quick = replace(
+        step_training,
+        head_first=replace(step_training.head_first, epochs=1),
+        then_all=replace(step_training.then_all, epochs=0),
+    )
+    plan = replace(make_plan(quick, 24, "official"), config=replace(CONFIG, **changes))
+    state = advance(start(base_learner(), data, plan, ccil, 0), data, plan, ccil, 0)
+    bits = changes.get("bits", 32)
+    assert state.results[1].memory_bytes == clips * 8 * 8 * bits // 8

@@ -49,6 +49,11 @@ def params(root: str) -> dict[str, Any]:
                 "seeds": [0],
             }
         },
+        "tunings": {"words": {"base": "words_3", "dataset": "words"}},
+        "comparisons": {"words_3-2": {"base": "words_3-2", "dataset": "words", "tuning": "words"}},
+        "base_probes": {
+            name: {"base": name, "dataset": "words"} for name in ("words_3", "words_3-2")
+        },
         "heads_timings": {"words": {"dataset": "words", "heads": ["3", "3-2"], "rounds": 1}},
     }
     values["machine"] |= {"device": "cpu", "jobs": 1}
@@ -56,6 +61,11 @@ def params(root: str) -> dict[str, Any]:
     values["step_training"]["head_first"] |= {"epochs": 1}
     values["step_training"]["then_all"] |= {"epochs": 1}
     values["step_training"] |= {"frozen_blocks": 1}
+    comparison = values["comparison"]
+    comparison["training"]["head_first"] |= {"epochs": 1}
+    comparison["training"]["then_all"] |= {"epochs": 1}
+    comparison["training"] |= {"frozen_blocks": 1}
+    comparison["methods"] = {"ccil": [0], "icarl": [0, 1], "replay": [0]}
     return values
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mtcil.models import Network, copy_state, in_batches, network_from_state
@@ -35,7 +36,42 @@ def _largest_logit(learner: Learner, features: Tensor) -> Tensor:
     return learner.network(features).argmax(1)
 
 
-RULES: dict[str, Callable[[Learner, Tensor], Tensor]] = {"argmax": _largest_logit}
+def _largest_corrected_logit(learner: Learner, features: Tensor) -> Tensor:
+    """BiC (Wu et al. 2019): each class's logit has its own factor and shift."""
+    scale, shift = learner.tensors["scale"], learner.tensors["shift"]
+    return (learner.network(features) * scale + shift).argmax(1)
+
+
+def _largest_cosine(learner: Learner, features: Tensor) -> Tensor:
+    """LUCIR (Hou et al. 2019): angle to the head's row, lengths and biases apart."""
+    return cosines(learner.network.embed(features), learner.network.head.weight).argmax(1)
+
+
+def _nearest_mean(learner: Learner, features: Tensor) -> Tensor:
+    """iCaRL (Rebuffi et al. 2017, algorithm 1): the class mean nearest to the unit embedding."""
+    embeddings = F.normalize(learner.network.embed(features))
+    return torch.cdist(embeddings, learner.tensors["class_means"]).argmin(1)
+
+
+# How a method predicts, by name: (learner, features of a batch) -> labels of the batch.
+RULES: dict[str, Callable[[Learner, Tensor], Tensor]] = {
+    "argmax": _largest_logit,
+    "corrected": _largest_corrected_logit,
+    "cosine": _largest_cosine,
+    "nearest_mean": _nearest_mean,
+}
+
+
+def cosines(embeddings: Tensor, weights: Tensor) -> Tensor:
+    """(batch, d) and (n_classes, d) -> the cosines of their angles (batch, n_classes)."""
+    return F.normalize(embeddings) @ F.normalize(weights).T
+
+
+def class_means(embeddings: Tensor, labels: Tensor, n_classes: int) -> Tensor:
+    """Unit mean of each class's unit embeddings (iCaRL): (n_clips, d) -> (n_classes, d)."""
+    unit = F.normalize(embeddings)
+    means = [unit[labels == label].mean(0) for label in range(n_classes)]
+    return F.normalize(torch.stack(means))
 
 
 def predict(learner: Learner, features: Tensor) -> Tensor:

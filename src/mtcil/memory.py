@@ -4,7 +4,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+# 8 bits hold normalised features within so many standard deviations, in steps of 1 / 21 of one.
+RANGE = 6.0
 Selection = Literal["herding", "random", "official"]
 
 
@@ -72,3 +75,20 @@ def hold_out(n_exemplars: int, share: float) -> int:
     At least one where there are two or more, and never all.
     """
     return min(max(round(share * n_exemplars), 1), n_exemplars - 1) if n_exemplars > 1 else 0
+
+
+def stored(features: Tensor, bits: int) -> Tensor:
+    """Features as they come back from a memory that keeps `bits` of each value.
+
+    32: as they are; 16: rounded to half precision; 8: clamped to +-RANGE and rounded to one of
+    255 levels, the same for every clip, so that nothing is kept beside the values.
+
+    Args:
+        features: normalised, float32.
+    """
+    if bits == 32:
+        return features
+    if bits == 16:
+        return features.half().float()
+    step = RANGE / 127
+    return (features.clamp(-RANGE, RANGE) / step).round() * step

@@ -77,6 +77,7 @@ def step_rows(
             "epochs": sum(result.epochs.values()),
             "phases": " ".join(f"{name}:{n}" for name, n in result.epochs.items()),
             "memory_bytes": result.memory_bytes,
+            "state_bytes": result.state_bytes,
             "validation_bytes": result.validation_bytes,
             "teacher_bytes": result.teacher_bytes,
         }

@@ -1,10 +1,10 @@
 """Runs: what identifies one, and performing many of them, each resumable."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -53,13 +53,24 @@ class Run:
 
 @dataclass(frozen=True)
 class Variant:
-    """How a run's incremental steps differ from the study's settings; None: as they are."""
+    """A method, and how its runs differ from the study's settings; None: as they are.
 
+    Attributes:
+        method: a row of `methods`.
+        exemplars: K.
+        settings: the method's own, by name, e.g. {"losses": "CE_N+CE_O"}.
+        name: the method's name in records, where the settings must show in it.
+    """
+
+    method: str
     exemplars: int
-    losses: str | None = None  # e.g. "CE_N+CE_O"
+    seeds: Sequence[int] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     training: StepTrainingSettings | None = None
     schedule: str = "two_step"
     stopping: str = "early"
+    measured: Literal["test", "validation"] = "test"
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,12 @@ def base_training_of(study: Study, base: BaseRow) -> BaseTrainingSettings:
 
 
 def base_tasks(
-    study: Study, row: str, features_dir: Path, checkpoints: Path, device: str
+    study: Study,
+    row: str,
+    seeds: Sequence[int],
+    features_dir: Path,
+    checkpoints: Path,
+    device: str,
 ) -> list[BaseTask]:
     """One task per seed; paths are absolute, for workers that run elsewhere."""
     features_dir, checkpoints = features_dir.resolve(), checkpoints.resolve()
@@ -138,7 +154,7 @@ def base_tasks(
             row, base, heads, training, seed, study, dataset, split, features_dir,
             Checkpoint(checkpoints, "base-" + digest(*about, seed), study.machine.fresh), device,
         )
-        for seed in study.seeds
+        for seed in seeds
     ]  # fmt: skip
 
 
@@ -173,9 +189,7 @@ def train_one_base(task: BaseTask) -> tuple[int, dict[str, Any]]:
 def step_tasks(
     study: Study,
     row: str,
-    method_name: str,
     variants: Sequence[Variant],
-    seeds: Sequence[int],
     features_dir: Path,
     models_dir: Path,
     checkpoints: Path,
@@ -185,27 +199,24 @@ def step_tasks(
     features_dir, checkpoints = features_dir.resolve(), checkpoints.resolve()
     base = study.base_models[row]
     dataset, split = study.datasets[base.dataset], split_of(study, row)
-    config = method_settings(study, method_name)
-    files = [PACKAGE_DIR / "trajectory.py", PACKAGE_DIR / "methods" / f"{method_name}.py"]
-    about = [
-        *environment(device), code_digest(files), features_digest(features_dir),
-        learnt_from(dataset), split,
-    ]  # fmt: skip
+    about = features_digest(features_dir), learnt_from(dataset), split
     tasks = []
     for variant in variants:
-        used = config if variant.losses is None else replace(config, losses=variant.losses)
+        kind, config = method_settings(study, variant.method, variant.settings)
+        code = code_digest([PACKAGE_DIR / "trajectory.py", PACKAGE_DIR / f"methods/{kind}.py"])
         plan = Plan(
-            dataset.steps, method_name, used, variant.training or study.step_training,
-            study.memory, variant.exemplars, study.networks[dataset.network],
+            dataset.steps, kind, config, variant.training or study.step_training,
+            study.memory, variant.exemplars, study.networks[dataset.network], variant.measured,
         )  # fmt: skip
-        for seed in seeds:
+        for seed in variant.seeds or study.seeds:
             run = Run(
                 base.dataset, split.kind, str(base.heads), base.passes, base.control or "none",
-                method_name, getattr(used, "losses", "none"), variant.schedule,
-                variant.stopping, variant.exemplars, seed,
+                variant.name or variant.method, getattr(config, "losses", "none"),
+                variant.schedule, variant.stopping, variant.exemplars, seed,
             )  # fmt: skip
             file = models_dir.resolve() / f"seed{seed}.pt"
-            key = "steps-" + digest(*about, plan, seed, _model_digest(file))
+            about_run = plan, seed, _model_digest(file)
+            key = "steps-" + digest(*environment(device), code, *about, *about_run)
             checkpoint = Checkpoint(checkpoints, key, study.machine.fresh)
             tasks.append(
                 StepTask(run, plan, dataset, split, features_dir, file, checkpoint, device)
@@ -213,16 +224,23 @@ def step_tasks(
     return tasks
 
 
-def method_settings(study: Study, name: str) -> Any:
-    """The settings of a method, of its own class.
+def method_settings(
+    study: Study, name: str, changed: Mapping[str, Any] | None = None
+) -> tuple[str, Any]:
+    """The file of a method, and its settings, of its own class, some of them changed.
 
     Raises:
         UserError: no such method, no such section, or a value in it is not right.
     """
-    method = find("methods", name)
     if name not in study.methods:
+        find("methods", name)  # no such method at all: says which there are
         raise UserError(f"params.yaml: methods.{name} is missing, but a row asks for it. Add it.")
-    return build(method.Config, study.methods[name], f"params.yaml: methods.{name}")
+    where = f"params.yaml: methods.{name}"
+    if not isinstance(study.methods[name], Mapping):
+        raise UserError(f"{where} must hold the settings of the method (`name: ...`).")
+    values = {**study.methods[name], **(changed or {})}
+    kind = str(values.pop("kind", name))
+    return kind, build(find("methods", kind).Config, values, where)
 
 
 def finished_run(task: StepTask) -> tuple[Run, State] | None:
@@ -240,13 +258,15 @@ def learn_one_run(task: StepTask) -> tuple[Run, State]:
     state = None if saved is None else state_from_plain(saved, task.plan.network, device)
     run = task.run
     data = load_split(task.features_dir, task.dataset, task.split, run.seed, device)
+    method = find("methods", task.plan.method)
     if state is None:
         plain = torch.load(task.base_file, map_location="cpu", weights_only=True)
         learner = from_plain(plain, task.plan.network, device)
-        state = start(learner, data, task.plan, run.seed)
-    method = find("methods", run.method)
+        state = start(learner, data, task.plan, method, run.seed)
     for step in range(len(state.results), len(task.plan.steps)):
-        name = f"{run.dataset} {run.heads} K={run.exemplars} seed {run.seed} step {step}"
+        name = (
+            f"{run.dataset} {run.heads} {run.method} K={run.exemplars} seed {run.seed} step {step}"
+        )
         state = advance(state, data, task.plan, method, run.seed, reporter(task.board, name))
         task.checkpoint.save(state_to_plain(state))
     return run, state

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -66,3 +67,53 @@ def paired_by_seed(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Es
     if not seeds:
         return None
     return paired_difference([ours[s] for s in seeds], [theirs[s] for s in seeds])
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for being many (Holm 1979), in the order given.
+
+    The smallest of m is multiplied by m, the next by m - 1 and so on; none falls below the one
+    before it, none exceeds 1. A nan (no test) stays nan and does not count among the m.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    corrected = np.full(len(p), np.nan)
+    order = [int(i) for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, (len(order) - rank) * float(p[i]))
+        corrected[i] = min(largest, 1.0)
+    return corrected.tolist()
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How two measures of the same n runs go together, each -1 .. 1.
+
+    Attributes:
+        pearson, spearman: nan for fewer than three runs, or where a measure does not vary.
+    """
+
+    n: int
+    pearson: float
+    spearman: float
+
+
+def correlation(
+    probe_by_run: Mapping[Any, float], average_by_run: Mapping[Any, float]
+) -> Correlation:
+    """Correlation over the runs that both have."""
+    runs = [run for run in probe_by_run if run in average_by_run]
+    x = np.array([probe_by_run[run] for run in runs])
+    y = np.array([average_by_run[run] for run in runs])
+    if len(runs) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Correlation(len(runs), float("nan"), float("nan"))
+    pearson, spearman = stats.pearsonr(x, y).statistic, stats.spearmanr(x, y).statistic
+    return Correlation(len(runs), float(pearson), float(spearman))
+
+
+def within_seed(by_run: Mapping[tuple[str, int], float]) -> dict[tuple[str, int], float]:
+    """{(row, seed): value} less the seed's mean over rows, so that what all rows share is gone."""
+    values: dict[int, list[float]] = {}
+    for (_, seed), value in by_run.items():
+        values.setdefault(seed, []).append(value)
+    return {(row, seed): v - float(np.mean(values[seed])) for (row, seed), v in by_run.items()}

@@ -19,6 +19,12 @@ from mtcil.settings import (
     parse_losses,
 )
 
+# Sections whose rows start from a row of `base_models`.
+RUN_SECTIONS = (
+    *("exemplar_sweeps", "loss_ablations", "epoch_sweeps", "tunings", "comparisons"),
+    "base_probes",
+)
+
 
 @dataclass(frozen=True)
 class BaseRow:
@@ -95,6 +101,67 @@ class EpochSweepRow:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """How methods are compared: the same training and the same effort of tuning for all.
+
+    Attributes:
+        training: of every method's steps; a fixed number of epochs, so that no clip of an old
+            class is needed to stop early.
+        methods: seeds of each method (a row of `methods`).
+        tuning_seeds: on their validation clips settings are chosen; none is a study's seed.
+        grids: for each method the values to try of some of its settings; every combination.
+    """
+
+    training: StepTrainingSettings
+    methods: dict[str, tuple[int, ...]]
+    tuning_seeds: tuple[int, ...]
+    grids: dict[str, dict[str, tuple[Any, ...]]]
+
+    def __post_init__(self) -> None:
+        need(len(self.tuning_seeds) >= 1, "tuning_seeds: name at least one.")
+        for name, grid in self.grids.items():
+            need(name in self.methods, f"grids.{name}: there is no methods.{name} beside it.")
+            for setting, values in grid.items():
+                need(len(values) >= 1, f"grids.{name}.{setting}: name at least one value.")
+        for name, seeds in self.methods.items():
+            need(len(seeds) >= 1, f"methods.{name}: name at least one seed.")
+            both = set(seeds) & set(self.tuning_seeds)
+            need(not both, f"tuning_seeds and methods.{name} share {sorted(both)}.")
+        phases = self.training.head_first, self.training.then_all
+        need(
+            all(phase.patience is None for phase in phases)
+            and self.training.validation != "all_seen",
+            "training: no early stopping (patience: null) and not validation: all_seen, or kept "
+            "validation clips of old classes would count as memory.",
+        )
+
+
+@dataclass(frozen=True)
+class TuningRow:
+    """A base model on which the methods' settings are chosen."""
+
+    base: str  # a row of `base_models`
+    dataset: str
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """A base model from which every method starts."""
+
+    base: str  # a row of `base_models`
+    dataset: str
+    tuning: str  # a row of `tunings`
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """A base model whose embeddings are probed."""
+
+    base: str  # a row of `base_models`
+    dataset: str
+
+
+@dataclass(frozen=True)
 class TimingRow:
     """The heads whose base training is timed."""
 
@@ -128,6 +195,11 @@ class Study:
     loss_ablations: dict[str, AblationRow]
     epoch_sweeps: dict[str, EpochSweepRow]
     heads_timings: dict[str, TimingRow]
+    comparison: Comparison
+    tunings: dict[str, TuningRow]
+    comparisons: dict[str, ComparisonRow]
+    probes: dict[str, Any]  # each read by its own file, see mtcil/probes
+    base_probes: dict[str, ProbeRow]
     exemplars: int | None = field(default=None)  # an override of every dataset's K
 
     def __post_init__(self) -> None:
@@ -157,9 +229,19 @@ class Study:
             where = f"base_models.{name}"
             need(base.dataset in self.datasets, f"{where}: no dataset {base.dataset}.")
             self._check_heads(f"{where}.heads", base.dataset, base.heads)
-        for section in ("exemplar_sweeps", "loss_ablations", "epoch_sweeps"):
+        for section in RUN_SECTIONS:
             for name, row in getattr(self, section).items():
                 self._check_row(f"{section}.{name}", row)
+        need(bool(self.probes) or not self.base_probes, "probes: name one, or empty base_probes.")
+        for name in self.comparison.methods:
+            need(name in self.methods, f"comparison.methods: there is no methods.{name}.")
+        for name, comparison in self.comparisons.items():
+            need(
+                comparison.tuning in self.tunings,
+                f"comparisons.{name}.tuning: there is no tunings.{comparison.tuning}.",
+            )
+            of_seeds = {seed for seeds in self.comparison.methods.values() for seed in seeds}
+            need(of_seeds <= set(self.seeds), "comparison.methods: seeds must be the study's.")
         for name, timing in self.heads_timings.items():
             where = f"heads_timings.{name}"
             need(timing.dataset in self.datasets, f"{where}: no dataset {timing.dataset}.")
@@ -177,12 +259,13 @@ class Study:
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
 
-    def _check_row(self, where: str, row: SweepRow | AblationRow | EpochSweepRow) -> None:
+    def _check_row(self, where: str, row: Any) -> None:
         need(row.base in self.base_models, f"{where}.base: there is no base_models.{row.base}.")
         dataset = self.base_models[row.base].dataset
         need(row.dataset == dataset, f"{where}.dataset must be {dataset}, as of its base model.")
+        seeds = getattr(row, "seeds", None)
         need(
-            row.seeds is None or (len(row.seeds) > 0 and set(row.seeds) <= set(self.seeds)),
+            seeds is None or (len(seeds) > 0 and set(seeds) <= set(self.seeds)),
             f"{where}.seeds must be some of the study's seeds, or null.",
         )
 

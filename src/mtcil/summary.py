@@ -13,7 +13,14 @@ from mtcil.metrics import (
     forgetting,
 )
 from mtcil.results import by_seed, headline_runs
-from mtcil.significance import Estimate, estimate, paired_by_seed
+from mtcil.significance import (
+    Correlation,
+    Estimate,
+    correlation,
+    estimate,
+    paired_by_seed,
+    within_seed,
+)
 from mtcil.study import Study
 
 FROM_STEPS: dict[str, Callable[[list[float]], float]] = {
@@ -96,6 +103,45 @@ def headline(study: Study, records: pd.DataFrame) -> dict[str, Any]:
                 "seeds": gain.n,
             }
     return found
+
+
+def probe_correlation(
+    study: Study, probes: pd.DataFrame, records: pd.DataFrame
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Do base models that are better to probe on future classes also learn them better?
+
+    By dataset, split and probe: the correlation of accuracy among future classes with average
+    incremental accuracy of `learn_steps`, over heads settings and seeds. Seeds differ in class
+    order and split, which move both; `within_seed` takes each seed's mean away first.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    if probes.empty or records.empty:
+        return found
+    averages = {
+        (str(row), seed): average_incremental_accuracy(steps)
+        for row, runs in records.groupby("row")
+        for seed, steps in by_seed(runs).items()
+    }
+    future = probes[probes["scope"] == "future"]
+    for (dataset, split, probe), part in future.groupby(["dataset", "split", "probe"], sort=False):
+        by_run = {
+            (study.base_probes[str(row)].base, seed): steps[-1]
+            for row, runs in part.groupby("row")
+            for seed, steps in by_seed(runs).items()
+        }
+        both = {run: average for run, average in averages.items() if run in by_run}
+        by_run = {run: by_run[run] for run in both}
+        found.setdefault(str(dataset), {}).setdefault(str(split), {})[str(probe)] = {
+            **_plain_correlation(correlation(by_run, both)),
+            "within_seed": _plain_correlation(correlation(within_seed(by_run), within_seed(both))),
+        }
+    return found
+
+
+def _plain_correlation(found: Correlation) -> dict[str, float | int | None]:
+    numbers = {"pearson": found.pearson, "spearman": found.spearman}
+    rounded = {k: round(v, 4) if np.isfinite(v) else None for k, v in numbers.items()}
+    return {"n": found.n, **rounded}
 
 
 def plain(found: Estimate) -> dict[str, float | int | None]:

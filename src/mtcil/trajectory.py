@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 from mtcil.clips import Clips, join, of_labels
 from mtcil.data import SplitData
 from mtcil.learner import Learner, from_plain, predict, to_plain
-from mtcil.memory import choose, hold_out, per_class
-from mtcil.methods import StepClips
+from mtcil.memory import choose, hold_out, per_class, stored
+from mtcil.methods import Cost, StepClips
 from mtcil.metrics import confusion_counts
 from mtcil.models import in_batches
 from mtcil.randomness import numpy_generator
@@ -33,6 +33,7 @@ class Plan:
     memory: MemorySettings
     exemplars: int  # K
     network: NetworkSettings
+    measured: Literal["test", "validation"] = "test"  # clips that each step is measured on
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class StepResult:
         confusion: counts over the test clips of all classes seen.
         epochs: epochs of each phase.
         memory_bytes: of the exemplars that the step could replay.
+        state_bytes: of what the method kept from the step before besides them.
         validation_bytes: of kept validation clips of old classes, which are memory too.
         teacher_bytes: of the old model that distils; 0 in the base step.
     """
@@ -50,6 +52,7 @@ class StepResult:
     confusion: NDArray[np.int64]
     epochs: dict[str, int]
     memory_bytes: int
+    state_bytes: int
     validation_bytes: int
     teacher_bytes: int
 
@@ -68,11 +71,12 @@ class State:
     results: tuple[StepResult, ...] = field(default=())
 
 
-def start(learner: Learner, data: SplitData, plan: Plan, seed: int) -> State:
-    """After the base step: measure it and keep exemplars of the base classes."""
-    memory = keep_exemplars((), learner, data, plan, seed, step=0)
-    confusion = measure(learner, data, plan.steps[0])
-    return State(learner, memory, (StepResult(confusion, dict(learner.epochs), 0, 0, 0),))
+def start(learner: Learner, data: SplitData, plan: Plan, method: ModuleType, seed: int) -> State:
+    """After the base step: keep exemplars of the base classes, and measure it."""
+    state = remember(learner, (), data, plan, method, seed, step=0)
+    confusion = measure(state.learner, data, plan, plan.steps[0])
+    result = StepResult(confusion, dict(learner.epochs), 0, 0, 0, 0)
+    return replace(state, results=(result,))
 
 
 def advance(
@@ -83,73 +87,136 @@ def advance(
     seed: int,
     report: Callable[[str], None] | None = None,
 ) -> State:
-    """Learn the next incremental step, measure it once, and bring the memory up to date."""
+    """Learn the next incremental step, bring the memory up to date, and measure it once."""
     step = len(state.results)
     n_old = sum(plan.steps[:step])
     n_seen = n_old + plan.steps[step]
     kept = state.memory
+    m = per_class(affordable(state.learner, data.train, plan, method, n_seen), n_seen)
     if plan.memory.selection == "official":  # Mittal et al. cut the memory before the step
-        kept = tuple(rows[: per_class(plan.exemplars, n_seen)] for rows in kept)
-    clips = step_clips(kept, data, plan.training, n_old, n_seen)
+        kept = tuple(rows[:m] for rows in kept)
+    clips = step_clips(kept, data, plan, n_old, n_seen, m)
+    training = plan.training
+    if plan.config.learning_rate is not None:
+        then_all = replace(training.then_all, learning_rate=plan.config.learning_rate)
+        training = replace(training, then_all=then_all)
     learner = method.learn_step(
-        state.learner, clips, plan.training, plan.config, Streams(seed, step), report
+        state.learner, clips, training, plan.config, Streams(seed, step), report
     )
-    memory = keep_exemplars(state.memory, learner, data, plan, seed, step)
+    after = remember(learner, state.memory, data, plan, method, seed, step)
     result = StepResult(
-        measure(learner, data, n_seen),
+        measure(after.learner, data, plan, n_seen),
         dict(learner.epochs),
-        memory_bytes=sum(len(rows) for rows in kept) * clip_bytes(data.train),
+        memory_bytes=sum(len(rows) for rows in kept) * stored_bytes(data.train, plan),
+        state_bytes=sum(kept.nbytes for kept in state.learner.tensors.values()),
         validation_bytes=kept_validation_clips(data, plan.training, n_old) * clip_bytes(data.train),
         teacher_bytes=sum(p.nbytes for p in state.learner.network.state_dict().values()),
     )
-    return State(learner, memory, (*state.results, result))
+    return replace(after, results=(*state.results, result))
+
+
+def remember(
+    learner: Learner,
+    old: tuple[Tensor, ...],
+    data: SplitData,
+    plan: Plan,
+    method: ModuleType,
+    seed: int,
+    step: int,
+) -> State:
+    """What is carried out of a step: exemplars, and whatever else the method keeps."""
+    memory = keep_exemplars(old, learner, data, plan, method, seed, step)
+    if hasattr(method, "keep"):
+        clips = data.train[of_labels(data.train, len(old), len(memory))]
+        exemplars = replayed(memory, data.train, plan)
+        learner = method.keep(learner, clips, exemplars, plan.config, Streams(seed, step))
+    return State(learner, memory)
 
 
 def step_clips(
-    kept: tuple[Tensor, ...],
-    data: SplitData,
-    training: StepTrainingSettings,
-    n_old: int,
-    n_seen: int,
+    kept: tuple[Tensor, ...], data: SplitData, plan: Plan, n_old: int, n_seen: int, m: int
 ) -> StepClips:
-    """The clips that a step may use, with the validation clips that `validation` allows."""
+    """The clips that a step may use, with the validation clips that `validation` allows.
+
+    The memory will hold `m` of each class after it.
+    """
+    training = plan.training
     new = data.train[of_labels(data.train, n_old, n_seen)]
     first = 0 if training.validation == "all_seen" else n_old
     validation = data.validation[of_labels(data.validation, first, n_seen)]
     if training.validation == "memory":
         held = [hold_out(len(rows), training.validation_share) for rows in kept]
         tails = [rows[len(rows) - n :] for rows, n in zip(kept, held, strict=True)]
-        validation = join(validation, data.train[torch.cat(tails)])
+        validation = join(validation, replayed(tuple(tails), data.train, plan))
         kept = tuple(rows[: len(rows) - n] for rows, n in zip(kept, held, strict=True))
-    return StepClips(new, data.train[torch.cat(kept)], validation)
+    return StepClips(new, replayed(kept, data.train, plan), validation, m)
+
+
+def replayed(memory: tuple[Tensor, ...], train: Clips, plan: Plan) -> Clips:
+    """The clips of the memory, class by class, as precise as it keeps them."""
+    clips = train[torch.cat(memory)]
+    return Clips(stored(clips.features, plan.config.bits), clips.labels)
 
 
 def keep_exemplars(
-    old: tuple[Tensor, ...], learner: Learner, data: SplitData, plan: Plan, seed: int, step: int
+    old: tuple[Tensor, ...],
+    learner: Learner,
+    data: SplitData,
+    plan: Plan,
+    method: ModuleType,
+    seed: int,
+    step: int,
 ) -> tuple[Tensor, ...]:
-    """Cut old classes to their first K // classes seen clips; choose as many of each new class."""
+    """Cut old classes to their first m clips; choose as many of each new class.
+
+    m is K // classes seen, where each clip takes its 32 bits a value and nothing else is kept.
+    """
     n_old, n_seen = len(old), sum(plan.steps[: step + 1])
-    m = per_class(plan.exemplars, n_seen)
+    m = per_class(affordable(learner, data.train, plan, method, n_seen), n_seen)
     memory = [rows[:m] for rows in old]
     rng = numpy_generator(seed, "memory", step)
     for label in range(n_old, n_seen):
         rows = of_labels(data.train, label, label + 1)
+        if plan.config.memory == "all":
+            memory.append(rows)
+            continue
         embeddings = in_batches(learner.network.embed, data.train.features[rows])
         chosen = choose(embeddings.cpu().numpy(), m, plan.memory.selection, rng)
         memory.append(rows[torch.from_numpy(chosen).to(rows.device)])
     return tuple(memory)
 
 
-def measure(learner: Learner, data: SplitData, n_seen: int) -> NDArray[np.int64]:
+def affordable(learner: Learner, train: Clips, plan: Plan, method: ModuleType, n_seen: int) -> int:
+    """Exemplars in all that fit into the bytes of K clips, beside what else the method keeps.
+
+    None for a method without memory, every clip for one that may keep all.
+    """
+    if plan.config.memory == "none":
+        return 0
+    if plan.config.memory == "all":
+        return n_seen * len(train)
+    has_cost = hasattr(method, "cost")
+    cost = method.cost(learner.network, n_seen, plan.config) if has_cost else Cost(0)
+    left = plan.exemplars * clip_bytes(train) - cost.fixed
+    return max(0, left) // (stored_bytes(train, plan) + cost.per_exemplar)
+
+
+def measure(learner: Learner, data: SplitData, plan: Plan, n_seen: int) -> NDArray[np.int64]:
     """Confusion counts over the test clips of all classes seen."""
-    test = data.test[of_labels(data.test, 0, n_seen)]
-    predicted = predict(learner, test.features)
-    return confusion_counts(test.labels.cpu().numpy(), predicted.cpu().numpy(), n_seen)
+    measured = data.test if plan.measured == "test" else data.validation
+    clips = measured[of_labels(measured, 0, n_seen)]
+    predicted = predict(learner, clips.features)
+    return confusion_counts(clips.labels.cpu().numpy(), predicted.cpu().numpy(), n_seen)
 
 
 def clip_bytes(clips: Clips) -> int:
     """Bytes of one clip's features, float32."""
     return clips.features[0].nbytes
+
+
+def stored_bytes(clips: Clips, plan: Plan) -> int:
+    """Bytes of one clip's features as the memory keeps them."""
+    return clip_bytes(clips) * plan.config.bits // 32
 
 
 def kept_validation_clips(data: SplitData, training: StepTrainingSettings, n_old: int) -> int:

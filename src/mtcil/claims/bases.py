@@ -24,18 +24,14 @@ def shape(heads: str) -> str:
 
 
 def abstract(scope: Scope) -> list[Claim]:
-    """Multitask against single task; and that it adds to other techniques."""
+    """Multitask against single task."""
     heads = scope.multitask
     gain = _base(scope, heads) - _base(scope, scope.single)
-    adds = "multitask combines with other incremental techniques and adds to them"
     return [
         scope.claim(
             "abstract.gain", "abstract",
             f"multitask ({heads}) gains on the single task, on average", "above",
             gain, paper=UP_TO.get(scope.kind),
-        ),
-        scope.claim(
-            "text.adds", "text", adds, "above", nothing("other methods on both kinds of base model")
         ),
     ]  # fmt: skip
 

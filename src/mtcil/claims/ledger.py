@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mtcil.claims import bases, training, verdicts
+from mtcil.claims import bases, others, training, verdicts
 from mtcil.claims.scope import Scope
 from mtcil.claims.verdicts import Claim, Verdict, judge
 from mtcil.significance import Estimate, estimate, paired_difference
@@ -17,9 +17,11 @@ SECTIONS = {  # stage: the section of its rows
     "ablate_losses": "loss_ablations",
     "sweep_epochs": "epoch_sweeps",
     "sweep_exemplars": "exemplar_sweeps",
+    "compare_methods": "comparisons",
 }
 PARTS: tuple[tuple[str, Callable[[Scope], list[Claim]]], ...] = (  # in the paper's order
     ("base_models", bases.abstract),
+    ("comparisons", others.text),
     ("heads_timings", training.table_1),
     ("loss_ablations", training.table_2),
     ("epoch_sweeps", training.figure_2),

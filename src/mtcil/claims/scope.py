@@ -98,6 +98,12 @@ class Scope:
         rows, bases = getattr(self.study, section).items(), self.base_rows()
         return {name: row for name, row in rows if row.base in bases and row.method == METHOD}
 
+    def comparison_row(self, heads: str) -> str | None:
+        """The row of `comparisons` on the plain base model of these heads; None: there is none."""
+        base = self.plain_rows().get(heads)
+        rows = self.study.comparisons.items()
+        return next((name for name, row in rows if row.base == base), None)
+
     def average(self, stage: str, row: str, **only: Any) -> Measure:
         """Average incremental accuracy, percent, of the runs of a row; `only` picks some."""
         runs = self._runs(stage, row, only)

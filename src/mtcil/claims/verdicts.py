@@ -6,7 +6,7 @@ seed, over the seeds that both sides have (of times: round by round), and has a 
 - **A difference with a direction**, e.g. multitask minus single task is above 0. CI wholly on the
   claimed side of 0: *reproduced* if the paper gives no size or its size lies in the CI, else
   *same direction*. CI includes 0: *not reproduced*. CI wholly on the other side: *contradicted*.
-  Of ratios of times, 1 stands for 0.
+  Of ratios of times, 1 stands for 0; where no loss is claimed, -2, the margin below, does.
 - **An equality**, e.g. no consistent gain; the margin is 2 points, ours. CI wholly within +-2:
   *reproduced*. CI includes 0 but is wider: *same direction* (it fits, and is not shown). CI
   excludes 0 and is not wholly within the margin: *contradicted*.

@@ -13,10 +13,10 @@ OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def new_figure(n_panels: int, height: float = 3.4) -> tuple[Figure, list[Axes]]:
-    """A row of panels with shared style; sizes in inches."""
+def new_figure(n_panels: int, height: float = 3.4, width: float = 3.6) -> tuple[Figure, list[Axes]]:
+    """A row of panels with shared style; sizes in inches, `width` of a panel."""
     _set_theme()
-    figure = Figure(figsize=(1.0 + 3.6 * n_panels, height), layout="constrained", dpi=150)
+    figure = Figure(figsize=(1.0 + width * n_panels, height), layout="constrained", dpi=150)
     axes = figure.subplots(1, n_panels, squeeze=False)[0]
     return figure, list(axes)
 
@@ -41,11 +41,15 @@ def with_ci(mean: float, low: float, high: float, n: int) -> str:
     return f"{mean:.1f} (n {n})" if n < 2 else f"{mean:.1f} ± {(high - low) / 2:.1f} (n {n})"
 
 
-def gap_text(row: pd.Series, prefix: str) -> str:
-    """Text such as `+1.2 [+0.3, +2.1], p 0.012` of a paired difference; empty if there is none."""
+def gap_text(row: pd.Series, prefix: str, p_name: str = "p_value") -> str:
+    """Text such as `+1.2 [+0.3, +2.1], p 0.012` of a paired difference; empty if there is none.
+
+    Args:
+        p_name: the p-value to show: `p_value`, or `p_holm` where the table has it.
+    """
     if pd.isna(row.get(f"{prefix}mean")):
         return ""
-    mean, low, high, p = (row[f"{prefix}{k}"] for k in ("mean", "low", "high", "p_value"))
+    mean, low, high, p = (row[f"{prefix}{k}"] for k in ("mean", "low", "high", p_name))
     if pd.isna(p):
         return f"{mean:+.1f} (n 1)"
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], p {f'{p:.3f}' if p >= 0.0005 else '< 0.001'}"

@@ -6,26 +6,25 @@ method of the paper, learnt in two steps of fine-tuning (paper, section 3.3).
     L = CE_N + CE_O + lambda_t (KD_N + KD_O)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtcil.clips import Clips, join, of_labels
 from mtcil.learner import Learner
 from mtcil.losses import distillation_loss, distillation_weight, new_class_loss
-from mtcil.methods import StepClips
+from mtcil.methods import MethodConfig, StepClips
+from mtcil.methods._training import Rows, balanced_set, batches_of
 from mtcil.models import frozen_copy, in_batches, widen_head
 from mtcil.settings import PhaseSettings, StepTrainingSettings, parse_losses
-from mtcil.training import Streams, endless, fit, shuffled, validator
+from mtcil.training import Streams, fit, validator
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(MethodConfig):
     """Settings of this method alone."""
 
     losses: str  # any of the four terms, joined by +; CE_N among them
@@ -36,12 +35,10 @@ class Config:
     temperature: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         parse_losses(self.losses)
         if self.kd_weight < 0 or self.temperature <= 0:
             raise ValueError("kd_weight must be 0 or more, temperature above 0.")
-
-
-Rows = tuple[Tensor, Tensor]  # of the new clips, and of the balanced set; either may be empty
 
 
 def learn_step(
@@ -139,29 +136,3 @@ def phases(order: str, terms: set[str]) -> list[tuple[str, set[str]]]:
         return [("head_first", terms), ("then_all", terms)]
     new, old = terms & {"CE_N", "KD_N"}, terms & {"CE_O", "KD_O"}
     return [("head_first", new), ("then_all", new), *([("balanced", old)] if old else [])]
-
-
-def batches_of(n_rows: tuple[int, int], batch: int, generator: torch.Generator) -> Iterator[Rows]:
-    """One epoch: the new clips once, each batch beside one of the balanced set.
-
-    Where no term needs the new clips, one epoch is the balanced set once.
-    """
-    n_new, n_balanced = n_rows
-    none = torch.empty(0, dtype=torch.int64)
-    if n_new == 0:
-        yield from ((none, rows) for rows in shuffled(n_balanced, batch, generator))
-        return
-    balanced = endless(n_balanced, batch, generator) if n_balanced else repeat(none)
-    yield from zip(shuffled(n_new, batch, generator), balanced, strict=False)
-
-
-def balanced_set(clips: StepClips, n_old: int, generator: torch.Generator) -> Clips:
-    """The exemplars and, drawn at random, as many clips of each new class (Mittal et al.)."""
-    m = len(clips.memory) // n_old
-    labels = clips.new.labels
-    drawn = []
-    for label in labels.unique().tolist():
-        rows = of_labels(clips.new, label, label + 1)
-        order = torch.randperm(len(rows), generator=generator)[:m]
-        drawn.append(rows[order.to(rows.device)])
-    return join(clips.memory, clips.new[torch.cat(drawn)])

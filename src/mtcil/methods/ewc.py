@@ -1,0 +1,63 @@
+"""EWC: hold parameters by their Fisher information.
+
+Kirkpatrick et al.: Overcoming catastrophic forgetting in neural networks (PNAS 2017), equation 3:
+
+    L = CE + lambda / 2 sum_i F_i (theta_i - theta*_i)^2
+
+F is the mean over clips of the squared gradient of each clip's own log-likelihood (not the
+square of the mean gradient), at its true label. Cross entropy is over all logits.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtcil.clips import Clips
+from mtcil.learner import Learner
+from mtcil.methods import Cost, StepClips
+from mtcil.methods._importance import (
+    PenaltyConfig,
+    cost_of_importances,
+    learn_with_penalty,
+    mean_over_clips,
+    remembered,
+)
+from mtcil.models import Network
+from mtcil.settings import StepTrainingSettings
+from mtcil.training import Streams
+
+Config = PenaltyConfig
+
+
+def learn_step(
+    learner: Learner,
+    clips: StepClips,
+    training: StepTrainingSettings,
+    config: Config,
+    streams: Streams,
+    report: Callable[[str], None] | None = None,
+) -> Learner:
+    """Learn the classes of one incremental step."""
+    return learn_with_penalty(learner, clips, training, config.strength / 2, streams, report)
+
+
+def keep(
+    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
+) -> Learner:
+    """The Fisher information of the step's clips, fused into that of the steps before."""
+    return remembered(learner, fisher(learner.network, clips))
+
+
+def cost(network: Network, n_seen: int, config: Config) -> Cost:
+    return cost_of_importances(network)
+
+
+def fisher(network: Network, clips: Clips) -> dict[str, Tensor]:
+    """Diagonal of the empirical Fisher information, by parameter."""
+
+    def log_likelihood(logits: Tensor, label: Tensor) -> Tensor:
+        return F.log_softmax(logits, dim=0).gather(0, label.unsqueeze(0)).squeeze(0)
+
+    return mean_over_clips(network, clips, log_likelihood, torch.square)

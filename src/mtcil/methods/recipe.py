@@ -1,0 +1,88 @@
+"""A recipe of parts that exist: what does best at equal bytes of memory.
+
+New clips learn among the new classes, as in CCIL and ER-ACE; a balanced batch learns among all;
+both are augmented and distilled (LwF); prediction is by the nearest mean of exemplars (iCaRL) or by
+the largest logit. With `bits: 8` the same bytes hold four times as many exemplars.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtcil.augmentation import AugmentationSettings, augmented
+from mtcil.clips import Clips
+from mtcil.learner import Learner
+from mtcil.losses import distillation_loss, new_class_loss
+from mtcil.methods import Cost, MethodConfig, StepClips, icarl
+from mtcil.methods._training import Rows, balanced_set, fit_whole, paired_rows
+from mtcil.models import Network, frozen_copy, widen_head
+from mtcil.settings import StepTrainingSettings, need
+from mtcil.training import Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(MethodConfig):
+    """Settings of this method alone."""
+
+    kd_weight: float
+    temperature: float
+    classifier: Literal["argmax", "nearest_mean"]
+    augmentation: AugmentationSettings
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self.kd_weight >= 0, "kd_weight must be 0 or more.")
+        need(self.temperature > 0, "temperature must be above 0.")
+
+
+def learn_step(
+    learner: Learner,
+    clips: StepClips,
+    training: StepTrainingSettings,
+    config: Config,
+    streams: Streams,
+    report: Callable[[str], None] | None = None,
+) -> Learner:
+    """Learn the classes of one incremental step."""
+    teacher = frozen_copy(learner.network)
+    new, n_old = clips.new, teacher.n_classes
+    network = widen_head(learner.network, len(new.labels.unique()), streams.generator("weights"))
+    balanced = balanced_set(clips, n_old, streams.generator("balanced set"))
+    draw = streams.generator("augmentation")
+
+    def loss(rows: Rows) -> Tensor:
+        of_new, of_all = rows
+        features = torch.cat([new.features[of_new], balanced.features[of_all]])
+        features = augmented(features, config.augmentation, draw)
+        logits = network(features)
+        with torch.no_grad():
+            old_logits = teacher(features)
+        total = new_class_loss(logits[: len(of_new)], new.labels[of_new], n_old)
+        if len(of_all):
+            total = total + F.cross_entropy(logits[len(of_new) :], balanced.labels[of_all])
+        kept = distillation_loss(logits[:, :n_old], old_logits, config.temperature)
+        return total + config.kd_weight * kept
+
+    batches = paired_rows(len(new), len(balanced), training)
+    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
+    return Learner(network, epochs=epochs)
+
+
+def keep(
+    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
+) -> Learner:
+    """The means of the exemplars, if they are to predict."""
+    if config.classifier == "argmax":
+        return learner
+    return icarl.keep(learner, clips, memory, icarl.Config(), streams)
+
+
+def cost(network: Network, n_seen: int, config: Config) -> Cost:
+    """One mean per class."""
+    if config.classifier == "argmax":
+        return Cost(0)
+    return icarl.cost(network, n_seen, icarl.Config())

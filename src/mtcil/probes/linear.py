@@ -1,0 +1,34 @@
+"""Linear probe: logistic regression over all clips of all classes seen, fitted anew each step.
+
+An upper reference for linear classifiers, not incremental: it keeps every clip's embedding, and
+its bytes say so. Alain and Bengio: Understanding Intermediate Layers Using Linear Classifier
+Probes (2016).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtcil.probes import Array, Kept, Labels, add_rows
+from mtcil.probes._logistic import LogisticConfig, fit_logistic, largest_logit
+
+
+@dataclass(frozen=True)
+class Config(LogisticConfig):
+    """Settings of this probe alone."""
+
+
+def learn(
+    kept: Kept, embeddings: Array, labels: Labels, config: Config, generator: np.random.Generator
+) -> Kept:
+    """Fit to the new clips and all those of the steps before."""
+    clips = {
+        "embeddings": add_rows(kept, "embeddings", embeddings),
+        "labels": add_rows(kept, "labels", labels),
+    }
+    return clips | fit_logistic(clips["embeddings"], clips["labels"], config)
+
+
+def predict(kept: Kept, embeddings: Array, config: Config) -> Labels:
+    """The class of the largest logit."""
+    return largest_logit(kept, embeddings)

@@ -1,0 +1,29 @@
+"""Nearest class mean on embeddings of length 1 (Mensink et al. 2013; iCaRL's rule on all clips).
+
+The mean of unit embeddings is not scaled to length 1 again, as scikit-learn's NearestCentroid
+does not and iCaRL does.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtcil.probes import Array, Kept, Labels, add_rows, class_means, unit
+
+
+@dataclass(frozen=True)
+class Config:
+    """It has no settings."""
+
+
+def learn(
+    kept: Kept, embeddings: Array, labels: Labels, config: Config, generator: np.random.Generator
+) -> Kept:
+    """One mean per new class."""
+    return {"means": add_rows(kept, "means", class_means(unit(embeddings), labels))}
+
+
+def predict(kept: Kept, embeddings: Array, config: Config) -> Labels:
+    """The class whose mean is nearest."""
+    gaps = unit(embeddings)[:, None] - kept["means"]
+    return np.square(gaps).sum(axis=2).argmin(axis=1)

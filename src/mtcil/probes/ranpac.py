@@ -1,0 +1,88 @@
+"""RanPAC: a fixed random projection with ReLU, then ridge regression from running sums.
+
+McDonnell et al.: RanPAC: Random Projections and Pre-trained Models for Continual Learning
+(NeurIPS 2023), equations 1 to 6, without their tuning of the backbone in the first step. The
+projection could be drawn again from the seed; its bytes are counted all the same.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcil.probes import Array, Kept, Labels
+from mtcil.settings import need
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of this probe alone."""
+
+    width: int  # M: numbers that an embedding is projected to
+    ridges: tuple[float, ...]  # to choose from
+    held_share: float  # of a step's clips, on which the ridge is chosen
+
+    def __post_init__(self) -> None:
+        need(self.width >= 1, "width must be 1 or more.")
+        need(min(self.ridges, default=0) > 0, "ridges: name at least one, all above 0.")
+        need(0 < self.held_share < 1, "held_share must be between 0 and 1.")
+
+
+def project(embeddings: Array, projection: Array) -> Array:
+    """(n_clips, d) and (d, M) -> ReLU of the projected clips (n_clips, M)."""
+    return np.maximum(embeddings @ projection, 0.0)
+
+
+def one_hot(labels: Labels) -> Array:
+    """(n_clips, n_classes) of 0 and 1, for labels 0 .. n_classes - 1."""
+    return np.eye(int(labels.max()) + 1)[labels]
+
+
+def ridge_weights(gram: Array, class_sums: Array, ridge: float) -> Array:
+    """(G + ridge I)^-1 C (equation 6): (M, M) and (M, n_classes) -> (M, n_classes)."""
+    return np.linalg.solve(gram + ridge * np.eye(len(gram)), class_sums)
+
+
+def choose_ridge(
+    projected: Array, targets: Array, ridges: tuple[float, ...], held: NDArray[np.bool_]
+) -> float:
+    """The ridge whose answers on the held clips, fitted to the others, are nearest the targets.
+
+    Args:
+        projected: (n_clips, M), the clips of one step.
+        targets: (n_clips, n_classes) of 0 and 1.
+        held: (n_clips,), true for those not fitted to.
+    """
+    fitted, wanted = projected[~held], targets[~held]
+    gram, class_sums = fitted.T @ fitted, fitted.T @ wanted
+    losses = []
+    for ridge in ridges:
+        answers = projected[held] @ ridge_weights(gram, class_sums, ridge)
+        losses.append(np.square(answers - targets[held]).mean())
+    return ridges[int(np.argmin(losses))]
+
+
+def learn(
+    kept: Kept, embeddings: Array, labels: Labels, config: Config, generator: np.random.Generator
+) -> Kept:
+    """Add the new clips to the Gram matrix and to the class sums; choose the ridge on them."""
+    d = embeddings.shape[1]
+    projection = kept["projection"] if kept else generator.standard_normal((d, config.width))
+    projected, targets = project(embeddings, projection), one_hot(labels)
+    held = generator.permutation(len(labels)) < round(config.held_share * len(labels))
+    ridge = choose_ridge(projected, targets, config.ridges, held)
+    class_sums = projected.T @ targets
+    if kept:
+        class_sums[:, : kept["class_sums"].shape[1]] += kept["class_sums"]
+    return {
+        "projection": projection,
+        "gram": kept.get("gram", 0.0) + projected.T @ projected,
+        "class_sums": class_sums,
+        "ridge": np.array([ridge]),
+    }
+
+
+def predict(kept: Kept, embeddings: Array, config: Config) -> Labels:
+    """The class of the largest answer."""
+    weights = ridge_weights(kept["gram"], kept["class_sums"], float(kept["ridge"][0]))
+    return (project(embeddings, kept["projection"]) @ weights).argmax(axis=1)

@@ -1,0 +1,144 @@
+"""Frozen-base probes: how general the embeddings of a base model are.
+
+The backbone stays as the base step left it. Every probe of mtcil/probes learns from embeddings,
+step by step, among three sets of classes: all of them (`seen`), those alone that the base step
+never saw (`future`), and the base classes alone (`base`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from mtcil.checkpoints import UNREADABLE
+from mtcil.clips import Clips
+from mtcil.config import build
+from mtcil.data import SplitData
+from mtcil.errors import UserError
+from mtcil.learner import from_plain
+from mtcil.lookup import find
+from mtcil.metrics import confusion_counts, step_accuracy
+from mtcil.models import Network, in_batches
+from mtcil.probes import Kept, kept_bytes
+from mtcil.randomness import numpy_generator
+from mtcil.settings import NetworkSettings
+
+# Which steps' classes a probe is fitted to and measured among: the first, and the end.
+SCOPES = {"seen": (0, None), "future": (1, None), "base": (0, 1)}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Clips after the backbone.
+
+    Attributes:
+        embeddings: (n_clips, d) float64.
+        labels: (n_clips,) int64.
+    """
+
+    embeddings: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    def between(self, first: int, end: int) -> "Embedded":
+        """The clips whose label is `first` or more and below `end`."""
+        rows = (self.labels >= first) & (self.labels < end)
+        return Embedded(self.embeddings[rows], self.labels[rows])
+
+
+def read_base(file: Path, settings: NetworkSettings, device: torch.device) -> Network:
+    """The network of a base model, in eval mode.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        plain = torch.load(file, map_location="cpu", weights_only=True)
+        return from_plain(plain, settings, device).network
+    except UNREADABLE as error:  # its name alone: torch's text advises to load it unsafely
+        raise UserError(
+            f"{file}: the base model cannot be read ({type(error).__name__}). "
+            "Train it again: dvc repro train_base --force."
+        ) from error
+
+
+def embed(network: Network, clips: Clips) -> Embedded:
+    """What the backbone makes of clips."""
+    embeddings = in_batches(network.embed, clips.features)
+    return Embedded(embeddings.cpu().double().numpy(), clips.labels.cpu().numpy())
+
+
+def follow(
+    probe: ModuleType,
+    config: Any,
+    train: Embedded,
+    test: Embedded,
+    steps: Sequence[int],
+    generators: Sequence[np.random.Generator],
+) -> list[tuple[float, int]]:
+    """Let a probe learn step by step; labels begin at 0.
+
+    Returns:
+        After each step, its accuracy over the test clips of all classes learnt so far, in
+        percent, and the bytes that it keeps.
+    """
+    kept: Kept = {}
+    found = []
+    for n_new, n_seen, generator in zip(steps, np.cumsum(steps), generators, strict=True):
+        new, seen = train.between(n_seen - n_new, n_seen), test.between(0, n_seen)
+        kept = probe.learn(kept, new.embeddings, new.labels, config, generator)
+        predicted = probe.predict(kept, seen.embeddings, config)
+        accuracy = step_accuracy(confusion_counts(seen.labels, predicted, int(n_seen)))
+        found.append((accuracy, kept_bytes(kept)))
+    return found
+
+
+def probe_rows(
+    probes: dict[str, Any], network: Network, data: SplitData, steps: Sequence[int], seed: int
+) -> list[dict[str, Any]]:
+    """The records of one base model: a row per probe, scope and step.
+
+    Args:
+        probes: settings of each probe by its name, as they stand in `params.yaml`.
+        steps: classes per step; the first is the base step.
+    """
+    train, test = embed(network, data.train), embed(network, data.test)
+    starts = np.cumsum(steps) - steps
+    rows = []
+    for name, values in probes.items():
+        probe = find("probes", name)
+        config = build(probe.Config, values, f"params.yaml: probes.{name}")
+        for scope, (first, end) in SCOPES.items():
+            of_scope = steps[first:end]
+            if not of_scope:
+                continue
+            begin = int(starts[first])
+            generators = [numpy_generator(seed, "probe", name, i) for i in range(len(of_scope))]
+            with threadpool_limits(1):  # BLAS rounds differently on more threads
+                found = follow(
+                    probe, config, _from(train, begin), _from(test, begin), of_scope, generators
+                )
+            for i, (accuracy, n_bytes) in enumerate(found):
+                rows.append(
+                    {
+                        "probe": name,
+                        "seed": seed,
+                        "scope": scope,
+                        "step": first + i,
+                        "classes_seen": sum(of_scope[: i + 1]),
+                        "accuracy": accuracy,
+                        "bytes": n_bytes,
+                    }
+                )
+    return rows
+
+
+def _from(clips: Embedded, first: int) -> Embedded:
+    """The clips of label `first` and above, which becomes label 0."""
+    rows = clips.labels >= first
+    return Embedded(clips.embeddings[rows], clips.labels[rows] - first)

@@ -1,0 +1,159 @@
+"""mtcil.augmentation, mtcil.memory.stored and mtcil.tuned: what a method's settings lean on."""
+
+import pandas as pd
+import pytest
+import torch
+
+from mtcil.augmentation import AugmentationSettings, augmented
+from mtcil.errors import UserError
+from mtcil.memory import RANGE, stored
+from mtcil.tuned import best_points, name_of, points_of
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# --- augmentation
+
+
+def test_shifts_by_hand():
+    # Two bins; 1 2 3 4 5 later by two frames is 1 1 1 2 3, earlier by two 3 4 5 5 5.
+    line = torch.arange(1.0, 6.0)
+    x = torch.stack([line, 10 * line], dim=1).expand(200, 1, 5, 2)
+    found = augmented(x, AugmentationSettings(2, 0, 0), seeded())
+    assert torch.equal(found[..., 1], 10 * found[..., 0])  # all bins of a clip alike
+    assert {tuple(row) for row in found[:, 0, :, 0].int().tolist()} == {
+        (1, 1, 1, 2, 3), (1, 1, 2, 3, 4), (1, 2, 3, 4, 5), (2, 3, 4, 5, 5), (3, 4, 5, 5, 5),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "along"), [((0, 3, 0), 2), ((0, 0, 3), 3)])
+def test_masks_are_one_run_of_zeros_anywhere_and_within_bounds(settings, along):
+    found = augmented(torch.ones(400, 1, 7, 7), AugmentationSettings(*settings), seeded())
+    lines = found.amin(dim=5 - along).squeeze(1)
+    assert torch.equal(lines, found.amax(dim=5 - along).squeeze(1))  # whole frames or bins
+    runs = {"".join(str(int(v)) for v in row) for row in lines.tolist()}
+    wanted = {"1" * 7}
+    for width in (1, 2, 3):
+        wanted |= {"1" * a + "0" * width + "1" * (7 - a - width) for a in range(8 - width)}
+    assert runs == wanted  # every width and place comes, the ends too, and nothing else
+
+
+def test_both_masks_and_a_shift_at_once_change_each_clip_in_its_own_way():
+    x = torch.randn(64, 1, 8, 8, generator=seeded(1))
+    before = x.clone()
+    found = augmented(x, AugmentationSettings(2, 3, 3), seeded())
+    assert torch.equal(x, before) and found.shape == x.shape and found.dtype == x.dtype
+    zeros = (found == 0).flatten(1)
+    assert len({tuple(row) for row in zeros.tolist()}) > 20
+
+
+def test_zero_settings_change_nothing():
+    x = torch.randn(9, 1, 8, 6, generator=seeded(1))
+    assert torch.equal(augmented(x, AugmentationSettings(0, 0, 0), seeded()), x)
+
+
+def test_the_generator_decides():
+    x, settings = torch.randn(9, 1, 8, 6, generator=seeded(1)), AugmentationSettings(2, 3, 3)
+    first, again, other = (augmented(x, settings, seeded(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_masks_longer_than_a_clip_hide_it_whole():
+    found = augmented(torch.ones(200, 1, 4, 4), AugmentationSettings(0, 50, 0), seeded())
+    assert (found.flatten(1).sum(1) == 0).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("settings", [(-1, 0, 0), (0, -1, 0), (0, 0, -1)])
+def test_negative_changes_are_refused(settings):
+    with pytest.raises(ValueError, match="0 or more"):
+        AugmentationSettings(*settings)
+
+
+# --- stored
+
+
+def test_eight_bits_err_by_half_a_step_at_most_and_clamp():
+    x = torch.linspace(-RANGE, RANGE, 10_001)
+    found, step = stored(x, 8), RANGE / 127
+    assert (found - x).abs().max() <= step / 2 * 1.0001
+    assert len(found.unique()) == 255
+    assert found[0] == -RANGE and found[-1] == RANGE and stored(torch.zeros(1), 8) == 0
+    assert stored(torch.tensor([-99.0, 6.1, torch.inf]), 8).tolist() == [-6.0, 6.0, 6.0]
+    assert torch.equal(stored(found, 8), found)
+
+
+def test_eight_bits_by_hand():
+    # 1.0 is 21.1667 steps of 6 / 127: 21 of them.
+    assert stored(torch.tensor([1.0, -1.0]), 8).tolist() == pytest.approx([126 / 127, -126 / 127])
+
+
+def test_sixteen_bits_are_half_precision_and_thirty_two_all():
+    x = torch.randn(500, generator=seeded())
+    assert torch.equal(stored(x, 32), x)
+    half = stored(x, 16)
+    assert half.dtype == torch.float32 and torch.equal(half, x.to(torch.float16).float())
+    assert 0 < (half - x).abs().max() < 0.002
+
+
+# --- tuned
+
+GRID = {"kd_weight": [1.0, 3.0], "learning_rate": [0.01, 0.05]}
+
+
+def test_points_are_every_combination_in_order():
+    assert points_of(GRID) == [
+        {"kd_weight": 1.0, "learning_rate": 0.01}, {"kd_weight": 1.0, "learning_rate": 0.05},
+        {"kd_weight": 3.0, "learning_rate": 0.01}, {"kd_weight": 3.0, "learning_rate": 0.05},
+    ]  # fmt: skip
+    assert points_of({}) == [{}]
+
+
+def test_names_tell_points_apart():
+    assert name_of("lwf", {"kd_weight": 3.0, "learning_rate": 0.01}) == (
+        "lwf kd_weight=3.0 learning_rate=0.01"
+    )
+    assert name_of("icarl", {}) == "icarl"
+    assert len({name_of("lwf", point) for point in points_of(GRID)}) == 4
+
+
+def table(accuracies):
+    """Records of {method: {seed: accuracies of the steps}}, in no order."""
+    rows = [
+        {"method": method, "seed": seed, "step": step, "accuracy": accuracy}
+        for method, seeds in accuracies.items()
+        for seed, steps in seeds.items()
+        for step, accuracy in enumerate(steps)
+    ]
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+def test_the_best_point_has_the_highest_mean_over_incremental_steps_and_seeds():
+    records = table(
+        {
+            "a x=1": {0: [99, 50, 40], 1: [99, 50, 40]},  # the base step does not count: 45
+            "a x=2": {0: [10, 40, 40], 1: [10, 60, 50]},  # 40 and 55: 47.5
+            "a x=3": {0: [10, 70, 60], 1: [10, 10, 10]},  # the best seed alone: 37.5
+            "b": {0: [1, 1, 1], 1: [1, 1, 1]},
+        }
+    )
+    assert best_points(records, {"a": {"x": [1, 2, 3]}, "b": {}}) == {"a": {"x": 2}, "b": {}}
+
+
+def test_the_first_of_equals_is_taken():
+    equal = {f"a x={x}": {0: [0, 50, 50]} for x in (2, 1, 3)}
+    for order in ([1, 2, 3], [3, 1, 2]):
+        assert best_points(table(equal), {"a": {"x": order}}) == {"a": {"x": order[0]}}
+
+
+def test_a_point_without_records_is_refused():
+    records = table({"a x=1": {0: [0, 50, 50]}})
+    with pytest.raises(UserError, match=r"no records of a x=2\. Run again"):
+        best_points(records, {"a": {"x": [1, 2]}})
+
+
+def test_a_point_that_lacks_a_seed_is_refused():
+    records = table({"a x=1": {0: [0, 60, 60]}, "a x=2": {0: [0, 50, 50], 1: [0, 50, 50]}})
+    with pytest.raises(UserError, match=r"no records of a x=1\. Run again"):
+        best_points(records, {"a": {"x": [1, 2]}})

@@ -1,0 +1,191 @@
+"""mtcil.figures.methods and its pictures: small records by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mtcil.figures import methods, methods_memory, methods_old_new
+from mtcil.figures._labels import columns, spread
+from mtcil.study import read_study
+
+STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
+# Averages by seed. Seed 3 was run for ccil on the single task's base alone.
+SINGLE = {"ccil": (60, 62, 64, 99), "icarl": (61, 64, 67), "joint": (80, 81, 82)}
+MULTITASK = {"ccil": (61, 64, 67), "icarl": (65, 69, 73), "joint": (80, 82, 84)}
+KEPT = {"ccil": 800, "icarl": 824, "joint": 9000}  # bytes, of which 24 are not exemplars
+HALF_3 = 2.4841  # of the CI of three values with a standard deviation of 1
+
+
+def p_of(t):
+    """Two-sided p-value of Student's t with two degrees of freedom."""
+    return 1 - t / (t * t + 2) ** 0.5
+
+
+def run(row, heads, method, seed, average):
+    """Base step at 90, two more 5 above and 5 below the average."""
+    about = {
+        "row": row, "dataset": "gsc", "split": "random", "heads": heads, "passes": "separate",
+        "control": "none", "exemplars": 200, "method": method, "seed": seed,
+    }  # fmt: skip
+    state = 24 if method == "icarl" else 0
+    old, new = (np.nan, average - 20, average - 10), (90, average + 1, average + 5)
+    return [
+        {
+            **about, "step": step, "accuracy": accuracy, "old_accuracy": old[step],
+            "new_accuracy": new[step], "state_bytes": state,
+            "memory_bytes": (KEPT[method] - state) * step // 2, "validation_bytes": 50 * step,
+        }
+        for step, accuracy in enumerate((90, average + 5, average - 5))
+    ]  # fmt: skip
+
+
+RECORDS = pd.DataFrame(
+    [
+        line
+        for heads, by_method in {"5": SINGLE, "5-4-3-2": MULTITASK}.items()
+        for method, averages in by_method.items()
+        for seed, average in enumerate(averages)
+        for line in run(f"gsc_{heads}", heads, method, seed, average)
+    ]
+)
+TABLE = methods.table(STUDY, RECORDS)
+
+
+def cell(heads, method, measure="average"):
+    part = TABLE[(TABLE["heads"] == heads) & (TABLE["method"] == method)]
+    return part.set_index("measure").loc[measure]
+
+
+@pytest.mark.parametrize(
+    ("measure", "mean"),
+    [
+        ("average", 64),
+        ("average with base", (90 + 2 * 64) / 3),
+        ("last step", 59),
+        ("old", 49),  # 15 below
+        ("new", 67),  # 3 above
+        ("bytes", 924),  # after the last step: 800 of clips, 24 of means, 100 of validation clips
+    ],
+)
+def test_measures_of_a_method_by_hand(measure, mean):
+    row = cell("5", "icarl", measure)
+    assert (row["mean"], row["n"]) == (pytest.approx(mean), 3)
+
+
+def test_the_difference_to_the_papers_method_is_paired_within_a_base():
+    row = cell("5", "icarl")  # 1, 2, 3
+    assert (row["ccil_mean"], row["ccil_n"]) == (2, 3)
+    assert row["ccil_low"] == pytest.approx(2 - HALF_3, abs=1e-3)
+    assert row["ccil_p_value"] == pytest.approx(p_of(2 * 3**0.5))
+    assert cell("5-4-3-2", "icarl")["ccil_mean"] == 5  # 4, 5, 6
+    assert pd.isna(cell("5", "ccil")["ccil_mean"]) and cell("5", "ccil")["n"] == 4
+
+
+def test_the_gain_is_multitask_minus_the_same_methods_single_task():
+    assert cell("5-4-3-2", "icarl")["gain_mean"] == 5  # 4, 5, 6
+    assert cell("5-4-3-2", "ccil")["gain_mean"] == 2  # 1, 2, 3: the seeds that both have
+    assert cell("5-4-3-2", "ccil")["gain_n"] == 3
+    assert TABLE.loc[TABLE["heads"] == "5", "gain_mean"].isna().all()
+
+
+def test_the_gap_to_joint_is_of_the_same_base():
+    assert cell("5", "icarl")["joint_mean"] == -17  # -19, -17, -15
+    assert cell("5-4-3-2", "ccil")["joint_mean"] == -18  # -19, -18, -17
+    assert pd.isna(cell("5", "joint")["joint_mean"])
+
+
+def test_a_control_with_the_same_heads_is_not_the_single_task():
+    one = RECORDS[RECORDS["heads"] == "5"]
+    longer = one.assign(row="longer", control="longer", accuracy=one["accuracy"] + 1)
+    table = methods.table(STUDY, pd.concat([longer, one]))
+    gains = table[table["measure"] == "average"].groupby("row")["gain_mean"]
+    assert gains.mean()["longer"] == pytest.approx(1) and pd.isna(gains.mean()["gsc_5"])
+
+
+def test_holm_corrects_each_kind_of_difference_over_the_table():
+    # Gains: 4, 5, 6 of icarl; 1, 2, 3 of ccil; 0, 1, 2 of joint.
+    holm = {method: cell("5-4-3-2", method)["gain_p_holm"] for method in MULTITASK}
+    assert holm["icarl"] == pytest.approx(3 * p_of(5 * 3**0.5))
+    assert holm["ccil"] == pytest.approx(2 * p_of(2 * 3**0.5))
+    assert holm["joint"] == pytest.approx(p_of(3**0.5))
+    # To ccil there are four: both of joint are clearer, so the rest are times 2 and times 1.
+    assert cell("5-4-3-2", "icarl")["ccil_p_holm"] == pytest.approx(2 * p_of(5 * 3**0.5))
+    assert cell("5", "icarl")["ccil_p_holm"] == pytest.approx(p_of(2 * 3**0.5))
+
+
+def test_differences_are_of_the_average_alone():
+    others = TABLE[TABLE["measure"] != "average"]
+    assert others.filter(regex="^(ccil|gain|joint)_").isna().all(axis=None)
+
+
+def test_the_page_ranks_by_the_single_task_and_marks_bounds():
+    header, lines = methods.markdown(TABLE)
+    cells = [dict(zip(header, line, strict=True)) for line in lines]
+    names = ["joint (upper bound)", "ccil", "icarl"]  # 81, 71.25, 64: of multitask ccil is last
+    assert [(c["rank"], c["method"]) for c in cells] == list(
+        zip(["", "1", "2"], names, strict=True)
+    )
+    last = cells[-1]
+    assert last["single task"] == "64.0 ± 7.5 (n 3)" and last["heads"] == "5 / 5-4-3-2"
+    assert last["multitask"] == "69.0 ± 9.9 (n 3)"
+    gain = "+5.0 [+2.5, +7.5], p 0.039"
+    assert last["multitask minus single task (p by Holm)"] == gain
+    assert last["single task: to ccil (p by Holm)"] == "+2.0 [-0.5, +4.5], p 0.074"
+    assert (last["old / new, single task"], last["kept, kB"]) == ("49.0 / 67.0", "0.9")
+
+
+def test_a_single_task_alone_makes_a_page_and_pictures():
+    for figure in (methods, methods_memory, methods_old_new):
+        table = figure.table(STUDY, RECORDS[RECORDS["heads"] == "5"])
+        header, lines = figure.markdown(table)
+        assert [len(line) for line in lines] == [len(header)] * 3
+        assert figure.draw(table).axes
+
+
+def test_bytes_of_each_kind_and_all():
+    table = methods_memory.table(STUDY, RECORDS).set_index(["heads", "method"])
+    kinds = [*methods.KEPT, "bytes", "mean"]
+    assert table.loc[("5", "icarl"), kinds].tolist() == [800, 24, 100, 924, 64]
+    assert table.loc[("5-4-3-2", "joint"), kinds].tolist() == [9000, 0, 100, 9100, 82]
+
+
+def test_old_against_new_by_hand():
+    header, lines = methods_old_new.markdown(methods_old_new.table(STUDY, RECORDS))
+    cells = [dict(zip(header, line, strict=True)) for line in lines]
+    assert [c["method"] for c in cells[:3]] == ["joint (upper bound)", "ccil", "icarl"]
+    assert cells[2]["old"] == "49.0 ± 7.5 (n 3)" and cells[2]["new minus old"] == "+18.0"
+
+
+def test_pictures_place_methods_where_their_numbers_are():
+    axis = methods.draw(TABLE).axes[0]
+    labels = [text.get_text() for text in axis.get_yticklabels()]
+    assert labels == ["ccil, 4", "icarl, 3"] and axis.yaxis_inverted()  # joint is a line
+    assert {line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"} == {81, 82}
+    memory = methods_memory.draw(methods_memory.table(STUDY, RECORDS)).axes[0]
+    places = {"ccil": (0.9, 71.25), "icarl": (0.924, 64), "joint": (9.1, 81)}
+    assert {text.get_text(): text.xy for text in memory.texts} == places
+    assert marks(memory) >= set(places.values())
+    both = methods_old_new.draw(methods_old_new.table(STUDY, RECORDS)).axes[0]
+    assert {text.get_text(): text.xy for text in both.texts}["icarl"] == (49, 67)
+    assert (49, 67) in marks(both)
+
+
+def marks(axis):
+    """Where single marks are drawn."""
+    return {(*line.get_xdata(), *line.get_ydata()) for line in axis.lines}
+
+
+def test_names_are_spread_as_little_as_need_be_and_stay_inside():
+    near = spread(np.array([5.0, 0.0, 5.0]), 2.0, -10.0, 20.0)
+    np.testing.assert_allclose(near, [4.0, 0.0, 6.0])
+    np.testing.assert_allclose(spread(np.array([9.0, 9.5]), 2.0, 0.0, 10.0), [8.0, 10.0])
+    np.testing.assert_allclose(spread(np.array([1.0, 0.5]), 2.0, 0.0, 10.0), [2.0, 0.0])
+
+
+def test_points_near_each_other_share_a_column_of_names():
+    # The last is near the first two across, but not up; the third is 20 from the second.
+    found = columns(np.array([[0.0, 0.0], [20.0, 5.0], [40.0, 0.0], [100.0, 0.0], [10.0, 99.0]]))
+    assert sorted(part.tolist() for part in found) == [[0, 1, 2], [3], [4]]
+    assert [part.tolist() for part in columns(np.zeros((1, 2)))] == [[0]]
