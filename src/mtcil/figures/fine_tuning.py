@@ -103,7 +103,7 @@ def draw(table: pd.DataFrame) -> Figure:
             )  # fmt: skip
         axis.set_xticks(range(len(ends)), ["early\nstopping" if e == "early" else e for e in ends])
         axis.set_xlabel("epochs of an incremental step (bars: 95 % CI)")
-        axis.set_ylabel("average incremental accuracy, %")
+        axis.set_ylabel("average accuracy, %")
         axis.set_title(f"{dataset}, heads {heads}, n = {int(part['n'].min())} seeds")
-        axis.legend(frameon=True)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center")
     return figure

@@ -86,7 +86,7 @@ def draw(table: pd.DataFrame) -> Figure:
             shown = [line for line in _variants(part) if panel in panels_of(line)]
             _draw_panel(axis, shown)
             axis.set_title(f"{panel}\n{dataset}, split {split}, K = {exemplars}")
-            axis.set_ylim(lowest, 101)
+            axis.set_ylim(lowest - 0.9 * (101 - lowest), 101)  # the legend stands below the lines
             axis.set_xlabel("classes seen")
             axis.set_ylabel("step accuracy, %")
             axis.set_xticks(sorted(part["measure"].astype(int).unique()))
@@ -127,7 +127,7 @@ def _draw_panel(axis: Axes, lines: list[pd.DataFrame]) -> None:
         x, n = line["measure"].astype(int), int(line["n"].min())
         axis.plot(x, line["mean"], marker=marker, color=colour, label=f"{label_of(line)}, n {n}")
         axis.fill_between(x, line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
-    axis.legend(title="heads (band: 95 % CI)", frameon=True, fontsize="small", loc="upper right")
+    axis.legend(title="heads (band: 95 % CI)", frameon=True, fontsize="small", loc="lower left")
 
 
 def label_of(line: pd.DataFrame) -> str:
