@@ -74,9 +74,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             with_ci(row["mean"], row["low"], row["high"], int(row["n"]))
             for row in (cells.loc[measure] for measure in MEASURES)
         ]
-        if "gain_p_holm" in cells:
-            cells = cells.assign(gain_p_value=cells["gain_p_holm"])
-        gaps = [gap_text(cells.loc[measure], "gain_") for measure in MEASURES]
+        gaps = [gap_text(cells.loc[measure], "gain_", "p_holm") for measure in MEASURES]
         lines.append([*map(str, about[1:]), *means, *gaps])
     return header, lines
 
