@@ -7,7 +7,7 @@ STUDIES := demo $(wildcard studies/*)
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check repro bench sync plots-page clean-checkpoints
+.PHONY: help setup demo test check repro bench sync plots-page clean-checkpoints fuzz faults
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -33,6 +33,25 @@ check: $(STAMP)  ## Format, lint, types and the fast tests.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow"
+
+FUZZ_VENV := .venv-fuzz
+FUZZ_TARGETS := archive_bytes clip_bytes params_text records_text
+FUZZ_SECONDS ?= 300
+
+$(FUZZ_VENV)/.installed: fuzz/requirements.txt
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/pip install --quiet --requirement fuzz/requirements.txt
+	touch $@
+
+fuzz: $(STAMP) $(FUZZ_VENV)/.installed  ## Look for input that breaks the readers, FUZZ_SECONDS=300 for each of them.
+	for target in $(FUZZ_TARGETS); do \
+		PYTHONPATH="src:$$(echo $(VENV)/lib/python*/site-packages)" \
+		$(FUZZ_VENV)/bin/python -W ignore fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
+
+KILLS ?= 105
+
+faults: $(STAMP)  ## Kill stages at KILLS=105 random moments; nothing may be lost or left (20 minutes).
+	$(BIN)/python tests/kills.py $(KILLS)
 
 repro: $(STAMP)  ## The paper's study on the real datasets (downloads about 8 GB).
 	$(BIN)/dvc repro

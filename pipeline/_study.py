@@ -1,11 +1,13 @@
 """What all stages share: where a study keeps its files, and how a stage starts and fails."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtcil.errors import UserError
+from mtcil.errors import UserError, check_arguments, show, told_in_one_line
+from mtcil.processes import die_with_dvc
 from mtcil.study import Study, read_study
 
 PARAMS = Path("params.yaml")
@@ -28,12 +30,15 @@ def row_of(study: Study, section: str, name: str) -> Any:
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Check the whole `params.yaml`, then call `stage(study, *arguments)`.
-
-    A person's mistake ends with its message on stderr and exit code 1, without a traceback.
-    """
+    """Check the whole `params.yaml`, then call `stage(study, *arguments)`."""
+    die_with_dvc()
     try:
-        study: Study = read_study(PARAMS)
-        stage(study, *sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+        with told_in_one_line():
+            check_arguments(stage, *sys.argv)
+            study: Study = read_study(PARAMS)
+            stage(study, *sys.argv[1:])
+    finally:  # all is written or said; Ctrl-C would only make the end a noisy one
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+sys.excepthook = show  # now: Ctrl-C may come while torch is imported, which takes seconds

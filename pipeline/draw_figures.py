@@ -10,16 +10,19 @@ from mtcil.study import Study
 
 def main(study: Study) -> None:
     """A PNG per figure; curves of single task, multitask and the headline's heads."""
+    tables = []
     for name in names("figures"):
         figure = find("figures", name)
         rows = getattr(study, figure.SECTION)
         table = figure.table(study, read_stage(RECORDS, figure.STAGE, rows, figure.RECORDS))
-        if len(table):
-            with whole_file(PLOTS / f"{name}.png") as part:
-                figure.draw(table).savefig(part, format="png", metadata={"Software": None})
-
+        tables += [(name, figure, table)] if len(table) else []
     records = read_stage(RECORDS, "learn_steps", study.base_models)
     sweeps = read_stage(RECORDS, "sweep_exemplars", study.exemplar_sweeps)
+    counts = read_stage(RECORDS, "learn_steps", study.base_models, "confusion")
+    # All is read: what follows only writes.
+    for name, figure, table in tables:
+        with whole_file(PLOTS / f"{name}.png") as part:
+            figure.draw(table).savefig(part, format="png", metadata={"Software": None})
     dataset = study.datasets[study.shown]
     shown = {
         "single": str(dataset.steps[0]),
@@ -32,7 +35,6 @@ def main(study: Study) -> None:
         if name != "headline":
             curve = exemplar_curve(headline_runs(sweeps, study.shown, heads))
             write_table(PLOTS / f"{name}_exemplars.csv", curve)
-    counts = read_stage(RECORDS, "learn_steps", study.base_models, "confusion")
     runs = headline_runs(counts, study.shown, shown["headline"])
     write_table(PLOTS / "headline_confusion.csv", confusion_rows(runs))
 

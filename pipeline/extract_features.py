@@ -6,6 +6,7 @@ The record says what the features were made of; it holds no clock, no machine an
 import json
 
 import _study
+from mtcil.config import read_json
 from mtcil.errors import UserError
 from mtcil.extraction import extract
 from mtcil.files import write_text
@@ -23,6 +24,7 @@ def main(study: Study, name: str) -> None:
             f"{', '.join(path.name for path in sorted(raw.glob('*'))) or 'nothing'}. "
             f"Run `dvc repro --force download@{name}`."
         )
+    source = read_json(raw / "source.json", f"Make it again: dvc repro --force download@{name}.")
     facts = extract(
         archives[0],
         find("datasets", settings.kind),
@@ -32,8 +34,8 @@ def main(study: Study, name: str) -> None:
         _study.FEATURES / name,
         study.machine.jobs,
     )
-    record = {"source": json.loads((raw / "source.json").read_text("utf-8")), **facts}
-    write_text(_study.RECORDS / "datasets" / f"{name}.json", json.dumps(record, indent=2) + "\n")
+    text = json.dumps({"source": source, **facts}, indent=2) + "\n"
+    write_text(_study.RECORDS / "datasets" / f"{name}.json", text)
 
 
 if __name__ == "__main__":

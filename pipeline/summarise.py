@@ -4,6 +4,7 @@ import json
 
 from _study import METRICS, RECORDS, TABLES, run
 from mtcil.claims import ledger
+from mtcil.config import read_json
 from mtcil.files import write_text
 from mtcil.lookup import find, names
 from mtcil.results import read_stage, write_markdown, write_table
@@ -16,29 +17,28 @@ def main(study: Study) -> None:
     records = read_stage(RECORDS, "learn_steps", study.base_models)
     matrices = read_stage(RECORDS, "learn_steps", study.base_models, "matrix")
     bases = read_stage(RECORDS, "train_base", study.base_models)
-    facts = {
-        name: json.loads((RECORDS / "datasets" / f"{name}.json").read_text("utf-8"))
-        for name in study.datasets
-    }
     probes = read_stage(RECORDS, "probe_base", study.base_probes)
     summary = {
-        "datasets": facts,
+        "datasets": {name: read_json(RECORDS / f"datasets/{name}.json") for name in study.datasets},
         "base_models": summarise_rows(records, matrices, bases),
         "probe_correlation": probe_correlation(study, probes, records),
     }
-    write_text(METRICS / "summary.json", json.dumps(summary, indent=2) + "\n")
-    write_text(METRICS / "headline.json", json.dumps(headline(study, records), indent=2) + "\n")
     read = {n: read_stage(RECORDS, n, getattr(study, s)) for n, s in ledger.SECTIONS.items()}
     claims = ledger.table(study, read)
-    write_table(METRICS / "claims.csv", claims.to_dict("records"))
-    write_text(METRICS / "claims.md", ledger.markdown(claims))
+    tables = []
     for name in names("figures"):
         figure = find("figures", name)
         rows = getattr(study, figure.SECTION)
         table = figure.table(study, read_stage(RECORDS, figure.STAGE, rows, figure.RECORDS))
-        if len(table):
-            write_table(TABLES / f"{name}.csv", table.to_dict("records"))
-            write_markdown(TABLES / f"{name}.md", *figure.markdown(table))
+        tables += [(name, figure, table)] if len(table) else []
+    # All is read: what follows only writes.
+    write_text(METRICS / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(METRICS / "headline.json", json.dumps(headline(study, records), indent=2) + "\n")
+    write_table(METRICS / "claims.csv", claims.to_dict("records"))
+    write_text(METRICS / "claims.md", ledger.markdown(claims))
+    for name, figure, table in tables:
+        write_table(TABLES / f"{name}.csv", table.to_dict("records"))
+        write_markdown(TABLES / f"{name}.md", *figure.markdown(table))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS, row_of, run
 from mtcil.device import choose_device
 from mtcil.files import write_text
 from mtcil.results import read_records
-from mtcil.runs import Variant, base_tasks, save_base, train_all
+from mtcil.runs import Variant, base_tasks, method_settings, save_base, train_all
 from mtcil.study import Study
 from mtcil.tuned import best_points, name_of, points_of
 
@@ -21,8 +21,6 @@ def main(study: Study, row: str) -> None:
         study, tuning.base, how.tuning_seeds, FEATURES / tuning.dataset, CHECKPOINTS,
         choose_device(study.machine.device),
     )  # fmt: skip
-    for seed, learner in train_all(tasks, study):
-        save_base(learner, models / tuning.base / f"seed{seed}.pt")
     variants = [
         Variant(
             method, budget, how.tuning_seeds, settings, how.training, stopping="fixed",
@@ -31,6 +29,10 @@ def main(study: Study, row: str) -> None:
         for method, grid in how.grids.items()
         for settings in points_of(grid)
     ]  # fmt: skip
+    for variant in variants:  # a wrong grid is refused before hours of base training
+        method_settings(study, variant.method, variant.settings)
+    for seed, learner in train_all(tasks, study):
+        save_base(learner, models / tuning.base / f"seed{seed}.pt")
     learn_and_record(study, "tune_methods", row, tuning.base, variants, models)
     chosen = best_points(read_records(RECORDS / "tune_methods" / row), how.grids)
     write_text(RECORDS / "tune_methods" / row / "chosen.json", json.dumps(chosen, indent=2) + "\n")

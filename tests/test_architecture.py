@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "study": {"config", "settings"},
     "lookup": {"errors"},
     "progress": set(),
-    "parallel": set(),
+    "processes": set(),
+    "parallel": {"processes"},
     "checkpoints": {"lookup"},
     "device": {"parallel"},
     # what things are
@@ -41,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"fast_features"},
     "datasets": {"archives"},
     "transfer": {"archives", "datasets", "resume"},
-    "batches": {"archives", "audio", "features", "parallel"},
+    "batches": {"archives", "audio", "features", "parallel", "processes"},
     "extraction": {"archives", "batches", "datasets", "features"},
     "data": {"clips", "protocol"},
     # how to learn

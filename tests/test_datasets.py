@@ -181,7 +181,7 @@ def test_the_table_of_city_sounds_agrees_with_the_files(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "classes"),
-    [("synthetic_words", ("yes", "../no")), ("synthetic_urban", ("a", "siren"))],
+    [("synthetic_words", ("yes", "n0")), ("synthetic_urban", ("a", "siren"))],
 )
 def test_classes_that_cannot_be_made_are_refused(tmp_path, kind, classes):
     with pytest.raises(UserError, match=r"params\.yaml"):

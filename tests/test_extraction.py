@@ -224,7 +224,7 @@ def test_two_files_of_one_id_are_refused(tmp_path):
 
     members = [*files(10), ("copy/cat/00.wav", clip(1))]
     write_tar(tmp_path / "clips.tar", members)
-    with pytest.raises(UserError, match=r"Two files of the archive are the clip cat/00\.wav"):
+    with pytest.raises(UserError, match=r"zoo: two files of the archive are the clip cat/00\.wav"):
         extraction.extract(
             tmp_path / "clips.tar", Flat, "zoo", settings(), FEATURES, tmp_path / "out"
         )

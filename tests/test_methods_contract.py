@@ -36,6 +36,7 @@ OURS = {
         "kd_weight": 1.0,
         "temperature": 2.0,
         "classifier": "nearest_mean",
+        "rivals": "all",
         "augmentation": {"shift": 1, "mask_frames": 2, "mask_bins": 2},
     }
 }
@@ -301,6 +302,7 @@ def test_settings_that_every_method_refuses(label, changes, message):
         ("generative_replay", {"hidden": 0}), ("generative_replay", {"updates": 0}),
         ("generative_replay", {"rate": 0.0}), ("recipe", {"kd_weight": -0.1}),
         ("recipe", {"temperature": 0.0}), ("recipe", {"classifier": "furthest_mean"}),
+        ("recipe", {"rivals": "old"}),
     ],
 )  # fmt: skip
 def test_settings_that_one_method_refuses(label, changes):

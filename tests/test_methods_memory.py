@@ -192,27 +192,37 @@ def test_er_ace_is_asymmetric_on_one_batch(untrained, step):
     assert {row for _, rows in call.epoch for row in rows.tolist()} == set(range(30))  # 5 of each
 
 
+@pytest.mark.parametrize(("rivals", "first"), [("new", 4), ("all", 0)])
 @pytest.mark.parametrize("changes", [(0, 0, 0), (1, 4, 4)])
-def test_the_recipe_adds_its_three_terms(untrained, step, changes):
+def test_the_recipe_adds_its_three_terms(untrained, step, changes, rivals, first):
     settings = AugmentationSettings(*changes)
     config = recipe.Config(
         kd_weight=0.7,
         temperature=2.0,
         classifier="argmax",
+        rivals=rivals,
         augmentation=settings,
     )
     before, _ = learn(recipe, step, config)
     (call,) = untrained
     balanced = er_ace.balanced_set(step, 4, Streams(0, 1).generator("balanced set"))
     new, all_ = step.new[call.rows[0]], balanced[call.rows[1]]
-    assert {row for _, rows in call.epoch for row in rows.tolist()} == set(range(30))
     both = torch.cat([new.features, all_.features])
     both = augmented(both, settings, Streams(0, 1).generator("augmentation"))
     kept = kept_apart(call.network(both)[:, :4], before.network(both), 2.0)
     n = len(new)
-    wanted = F.cross_entropy(call.network(both[:n])[:, 4:], new.labels - 4)
+    wanted = F.cross_entropy(call.network(both[:n])[:, first:], new.labels - first)
     wanted = wanted + F.cross_entropy(call.network(both[n:]), all_.labels)
     close(call.loss, wanted + 0.7 * 4 * kept)
+
+
+@pytest.mark.parametrize(("n_new", "n_balanced"), [(40, 9), (9, 40), (20, 20), (20, 0)])
+def test_an_epoch_of_the_recipe_is_the_larger_set_once(n_new, n_balanced):
+    batches = list(recipe.longer_once(n_new, n_balanced, 8, seeded()))
+    new, balanced = (torch.cat(rows).tolist() for rows in zip(*batches, strict=True))
+    larger, smaller = (new, balanced) if n_new >= n_balanced else (balanced, new)
+    assert sorted(larger) == list(range(max(n_new, n_balanced)))
+    assert set(smaller) == set(range(min(n_new, n_balanced)))
 
 
 # --- GDumb

@@ -78,6 +78,38 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     assert not any(map(alive, workers))
 
 
+def test_a_worker_whose_parent_was_gone_before_it_looked_ends_at_once():
+    code = (
+        "import time; from mtcil.processes import die_with_parent\n"
+        "die_with_parent(1 << 30)\n"
+        "time.sleep(60)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 1
+
+
+def test_a_forked_process_watches_for_itself():
+    code = (
+        "import os, time; from mtcil.processes import die_with_parent\n"
+        "die_with_parent(os.getppid())\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    die_with_parent(1 << 30)\n"
+        "    time.sleep(60)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+def hears_ctrl_c(x):
+    return signal.getsignal(signal.SIGINT)
+
+
+def test_ctrl_c_is_for_the_first_process_alone():
+    before = signal.getsignal(signal.SIGINT)
+    assert list(run_all(hears_ctrl_c, [(0,)], machine(2))) == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 def test_progress_is_silent_where_nobody_watches(capsys):
     boards = []
     results = watched(lambda board: boards.append(board) or [1, 2], 2, "runs")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -119,11 +120,15 @@ def test_confusion_rows_hold_each_clip_of_the_last_step_once():
 
 
 def test_only_the_rows_that_are_named_are_read(tmp_path):
+    columns = "dataset split heads passes control seed epochs train_clips test_clips"
+    record = dict.fromkeys([*columns.split(), "validation_clips", "leaking_test_clips"], 5)
     for row in ("wanted", "leftover"):
-        write_table(tmp_path / "learn_steps" / row / "records.csv", [{"heads": "5", "x": 1.0}])
-    found = read_stage(tmp_path, "learn_steps", ["wanted"])
+        write_table(tmp_path / "train_base" / row / "records.csv", [record])
+    found = read_stage(tmp_path, "train_base", {"wanted": SimpleNamespace(dataset="5")})
     assert found["row"].tolist() == ["wanted"] and found["heads"].tolist() == ["5"]
-    assert read_stage(tmp_path, "learn_steps", []).empty
+    assert read_stage(tmp_path, "train_base", {}).empty
+    with pytest.raises(UserError, match="records of 5, but the row is of gsc now"):
+        read_stage(tmp_path, "train_base", {"wanted": SimpleNamespace(dataset="gsc")})
 
 
 def test_missing_records_are_refused_with_the_file_and_what_to_do(tmp_path):

@@ -119,7 +119,9 @@ class Repository:
     def study(self) -> Path:
         return self.root / "studies" / "tiny"
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """Git and DVC with nothing of this machine's own settings."""
         home, bin_dir = self.root.parent, Path(sys.executable).parent
         environment = {
             **os.environ, "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
@@ -130,8 +132,11 @@ class Repository:
             "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org",
         }  # fmt: skip
         environment.pop("PYTHONPATH", None)
+        return environment
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=self.study, env=environment, capture_output=True, text=True
+            command, cwd=self.study, env=self.environment, capture_output=True, text=True
         )
 
     def git(self, *arguments: str) -> str:

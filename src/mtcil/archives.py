@@ -6,6 +6,7 @@ elsewhere and is not trusted: names are checked, sizes are bounded, links are ne
 
 import functools
 import io
+import lzma
 import os
 import posixpath
 import stat
@@ -24,7 +25,10 @@ from mtcil.errors import UserError
 from mtcil.files import whole_file
 
 MAX_BYTES = 64 * 1024**2  # of one wanted file; the longest official clip has about 2 MiB
-MAX_NAME_BYTES = 64 * 1024  # of the extra headers that hold long names
+MAX_NAME_BYTES = 64 * 1024  # of an extra header that holds a long name
+MAX_HEADER_BYTES = 4 * MAX_NAME_BYTES  # of all headers before a file
+MAX_REGIONS = 256  # of a file of which only parts are packed
+MAX_GLOBALS = 64  # fields of headers that hold for all files that follow
 
 Format = Literal["folder", "zip", "tar.gz", "tar"]
 Wanted = Callable[[str], bool]
@@ -32,7 +36,7 @@ Reader = Callable[[Path, Wanted], Iterator[tuple[str, bytes]]]
 
 _UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, zlib.error, cast(type[Exception], IsalError)),
-    *(tarfile.TarError, zipfile.BadZipFile),
+    *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError),
 )
 
 
@@ -42,9 +46,12 @@ def format_of(path: Path) -> Format:
     Raises:
         UserError: it is neither, or cannot be opened.
     """
-    if path.is_dir():
-        return "folder"
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "folder"
+        if not stat.S_ISREG(mode):  # a pipe would be waited for without end
+            raise _refusal(path, "is a pipe or device. Give an archive, or a folder")
         with path.open("rb") as file:
             start = file.read(tarfile.BLOCKSIZE)
     except OSError as error:
@@ -93,6 +100,8 @@ def read_members(path: Path, wanted: Wanted, ahead: bool = False) -> Iterator[tu
             seen.add(name)
             yield name, content
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno:  # the system's, not gzip's
+            raise _unreadable(path, error) from error
         raise _refusal(
             path, f"is damaged or cut off: {error}. Fetch it again, or repack it"
         ) from error
@@ -104,13 +113,14 @@ def pack(folder: Path, archive: Path, wanted: Wanted = lambda name: True) -> int
     The same files give the same bytes: names are sorted; times, owners and modes are dropped.
 
     Raises:
-        UserError: a wanted file is a link, or its name cannot stand in an archive.
+        UserError: a wanted file is a link or cannot be opened, or its name cannot stand in
+            an archive.
     """
     n_files = 0
     with _new_tar(archive) as tar:
         for name, file in _files_in(folder, wanted):
             n_files += 1
-            with file.open("rb") as content:
+            with _open(folder, file) as content:
                 tar.addfile(_plain_entry(name, os.fstat(content.fileno()).st_size), content)
     return n_files
 
@@ -153,7 +163,7 @@ def _plain_entry(name: str, n_bytes: int) -> tarfile.TarInfo:
 
 def _read_folder(folder: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
     for name, file in _files_in(folder, wanted):
-        with file.open("rb") as content:
+        with _open(folder, file) as content:
             declared = os.fstat(content.fileno()).st_size
             yield name, _read_bounded(folder, name, declared, content)
 
@@ -161,25 +171,39 @@ def _read_folder(folder: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
 def _files_in(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
     """Wanted regular files below a folder, sorted by name; folders behind links are left out."""
     found: list[tuple[str, Path]] = []
-    for parent, _, files in os.walk(folder, onerror=_raise):
+
+    def refuse(error: OSError) -> None:
+        raise _unreadable(folder, error) from error
+
+    for parent, _, files in os.walk(folder, onerror=refuse):
         paths = [Path(parent, file) for file in files]
         found += [(path.relative_to(folder).as_posix(), path) for path in paths]
     for raw_name, path in sorted(found):
         name = _wanted_name(folder, raw_name, wanted)
         if name is not None:
             if not stat.S_ISREG(path.lstat().st_mode):
-                raise _refusal(folder, f"holds {name!r} as a link. Put the file itself there")
+                raise _refusal(
+                    folder, f"holds {name!r} as a link or device. Put the file itself there"
+                )
             yield name, path
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _open(folder: Path, file: Path) -> IO[bytes]:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def _read_zip(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
+    try:
+        archive = zipfile.ZipFile(path)
+    except NotImplementedError as error:  # a later version of the format
+        raise _refusal(path, f"cannot be read: {error}. Repack it plainly") from error
+    with archive:
         for entry in archive.infolist():
-            name = None if entry.is_dir() else _wanted_name(path, entry.filename, wanted)
+            is_folder = entry.filename.endswith("/")
+            name = None if is_folder else _wanted_name(path, entry.filename, wanted)
             if name is None:
                 continue
             kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the packer states none
@@ -204,32 +228,46 @@ def _read_tar(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
 
 
 def _entries(path: Path, stream: IO[bytes], wanted: Wanted) -> Iterator[tuple[str, bytes]]:
-    forward = cast(IO[bytes], _Forward(stream))
-    tar = tarfile.TarFile(fileobj=forward, tarinfo=_StrictEntry)
+    forward = _Forward(stream)
+    tar = tarfile.TarFile(fileobj=cast(IO[bytes], forward), tarinfo=_StrictEntry)
     while (entry := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every entry
+        if len(tar.pax_headers) > MAX_GLOBALS or len(entry.sparse or ()) > MAX_REGIONS:
+            raise tarfile.ReadError("headers hold more than any packer writes")
         name = None if entry.isdir() else _wanted_name(path, entry.name, wanted)
-        if name is None:
-            continue
-        if not entry.isreg():
-            raise _refusal(path, f"holds {name!r} as a link or device. Pack the file itself")
-        content = tar.extractfile(entry) if entry.issparse() else forward
-        yield name, _read_bounded(path, name, entry.size, cast(IO[bytes], content))
-    while stream.read(1024**2):  # to the end, where gzip keeps its checksum
-        pass
+        if name is not None:
+            if not entry.isreg():
+                raise _refusal(path, f"holds {name!r} as a link or device. Pack the file itself")
+            content = tar.extractfile(entry) if entry.issparse() else forward
+            forward.left = MAX_BYTES
+            yield name, _read_bounded(path, name, entry.size, cast(IO[bytes], content))
+        forward.left = MAX_HEADER_BYTES
+    while rest := stream.read(1024**2):  # to the end, where gzip keeps its checksum
+        if rest.count(0) != len(rest):  # e.g. zeros in place of a header, or two archives in one
+            raise tarfile.ReadError("there is more behind its end mark")
 
 
 class _Forward:
     """A stream with the place that tarfile asks for. It is never wound back, as a header could
-    ask for, again and again; reading through tarfile's own such stream ("r|") takes longer."""
+    ask for, again and again; reading through tarfile's own such stream ("r|") takes longer.
+
+    Attributes:
+        left: bytes that may be read (those passed over do not count): headers can go on for ever.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._place = stream, 0
+        self._stream, self._place, self.left = stream, 0, MAX_HEADER_BYTES
 
     def tell(self) -> int:
         return self._place
 
     def read(self, n_bytes: int) -> bytes:
+        if n_bytes > self.left:
+            raise tarfile.ReadError(f"headers of more than {MAX_HEADER_BYTES} bytes")
+        self.left -= n_bytes
+        return self._take(n_bytes)
+
+    def _take(self, n_bytes: int) -> bytes:
         content = self._stream.read(n_bytes)
         self._place += len(content)
         return content
@@ -242,7 +280,7 @@ class _Forward:
         """
         if place < self._place:
             raise tarfile.ReadError(f"a header points back, from byte {self._place} to {place}")
-        while self._place < place and self.read(min(place - self._place, 1024**2)):
+        while self._place < place and self._take(min(place - self._place, 1024**2)):
             pass
 
 
@@ -251,13 +289,21 @@ class _StrictEntry(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> "_StrictEntry":
-        try:
-            entry = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if buf == bytes(tarfile.BLOCKSIZE):
-                raise  # the end mark
-            raise tarfile.ReadError(str(error)) from error
+        entry = super().frombuf(buf, encoding, errors)
         if entry.size < 0 or (_holds_a_name(entry) and entry.size > MAX_NAME_BYTES):
+            raise tarfile.ReadError(f"a header states {entry.size} bytes")
+        return entry
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> "_StrictEntry":
+        end_mark: type[Exception] = tarfile.EOFHeaderError  # type: ignore[attr-defined]
+        try:
+            entry = super().fromtarfile(tar)
+        except end_mark:
+            raise
+        except (tarfile.HeaderError, IndexError, OverflowError, RecursionError) as error:
+            raise tarfile.ReadError(str(error)) from error
+        if entry.size < 0:  # by an extra header
             raise tarfile.ReadError(f"a header states {entry.size} bytes")
         return entry
 
@@ -301,6 +347,10 @@ def _read_bounded(path: Path, name: str, declared: int, content: IO[bytes]) -> b
     if len(read) != declared:
         raise ValueError(f"{name!r} should have {declared} bytes, but has {len(read)}")
     return read
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return _refusal(path, f"cannot be read: {error}. Check who may read it, and the disk")
 
 
 def _refusal(path: Path, what: str) -> UserError:

@@ -94,16 +94,28 @@ def _any_file(
 ) -> tuple[NDArray[np.float32], int, float]:
     """By libsndfile: samples (n, n_channels) that decide the waveform, rate, seconds in all."""
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
+        with soundfile.SoundFile(_Content(content)) as file:
             rate, seconds = file.samplerate, file.frames / file.samplerate
             if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
                 raise ClipError(f"{name}: states a sample rate of {rate} Hz")
             samples = file.read(_frames_needed(rate, settings), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        raise ClipError(f"{name}: is no sound file that can be read ({error})") from error
+        reason = getattr(error, "error_string", str(error))  # without the address of an object
+        raise ClipError(f"{name}: is no sound file that can be read ({reason})") from error
     if len(samples) and not np.abs(samples).max() <= LOUDEST:
         raise ClipError(f"{name}: holds samples that are NaN, infinite or beyond {LOUDEST:g}")
     return samples, rate, seconds
+
+
+class _Content(io.BytesIO):
+    """A file in memory that stays where it is when asked for a place before its beginning, as a
+    damaged header asks; else Python prints a traceback, from inside libsndfile's call."""
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        try:
+            return super().seek(place, whence)
+        except ValueError:
+            return self.tell()
 
 
 def _frames_needed(rate: int, settings: FeatureSettings) -> int:

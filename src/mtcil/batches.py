@@ -2,13 +2,13 @@
 
 import itertools
 import multiprocessing
+import os
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import joblib
 import numpy as np
@@ -18,7 +18,9 @@ from threadpoolctl import threadpool_limits
 from mtcil import features
 from mtcil.archives import MAX_BYTES
 from mtcil.audio import ClipError, decode_timed
-from mtcil.parallel import die_with_parent, keep_freed_memory
+from mtcil.files import part_file
+from mtcil.parallel import keep_freed_memory
+from mtcil.processes import deaf_children, start_worker
 from mtcil.settings import FeatureSettings
 
 BATCH_BYTES = 1_000_000  # of sound files sent to a worker at once
@@ -91,10 +93,12 @@ def compute_all(
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     sent: deque[Future[list[tuple[str, Outcome]]]] = deque()
     with (
-        tempfile.NamedTemporaryFile(dir=path.parent, prefix=".clips.") as file,
-        ProcessPoolExecutor(n_jobs, context, initializer=_start_worker) as pool,
+        part_file(path.parent, "clips") as place,
+        place.open("wb") as file,
+        ProcessPoolExecutor(n_jobs, context, _start_worker, (os.getpid(),)) as pool,
     ):
-        pool.submit(int).result()  # starts the workers, before reading starts a thread
+        with deaf_children():
+            pool.submit(int).result()  # starts the workers, before reading starts a thread
         for k, batch in enumerate(batches):
             if len(sent) == n_slots:  # whose oldest lies where this one will
                 yield from sent.popleft().result()
@@ -104,7 +108,7 @@ def compute_all(
             yield from sent.popleft().result()
 
 
-def _write(batch: _Batch, file: "tempfile._TemporaryFileWrapper[bytes]", place: int) -> _Sent:
+def _write(batch: _Batch, file: BinaryIO, place: int) -> _Sent:
     file.seek(place)
     file.writelines(batch.contents)
     file.flush()
@@ -124,8 +128,8 @@ def compile_once(settings: FeatureSettings) -> None:
         features.compute(silence, settings, method)
 
 
-def _start_worker() -> None:
-    die_with_parent()
+def _start_worker(parent: int) -> None:
+    start_worker(parent)
     keep_freed_memory()
     threadpool_limits(1)
 

@@ -1,7 +1,10 @@
 """Read `params.yaml` into frozen dataclasses, and refuse what is not right with one message."""
 
 import dataclasses
+import json
 import math
+import re
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -18,6 +21,10 @@ UNDO = (
     "The file still holds the value: correct it there, or undo the override with "
     "`git checkout -- params.yaml`."
 )
+
+
+MAX_INT = 2**63  # what tables of records can hold
+_ROW = re.compile(r"\w[\w.+-]*")  # rows name files and stages
 
 
 class SettingsError(UserError):
@@ -37,12 +44,38 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         # "safe" makes plain values only.
         content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError, RecursionError, ValueError) as error:
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"{path}: there is no such file here. Run this in the folder of a study."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is no UTF-8 text ({error}). Save it as UTF-8.") from error
+    # LookupError: what `!!bool abc` and `!!int ""` end in
+    except (OSError, YAMLError, RecursionError, ValueError, LookupError) as error:
         mark = getattr(error, "problem_mark", None)
         what = f"{error.problem} (line {mark.line + 1})" if mark else error  # type: ignore[union-attr]
-        raise SettingsError(f"{path}: cannot be read as YAML: {what}.") from error
+        text = f"{' '.join(str(what).split()).rstrip('.'):.300}"
+        raise SettingsError(f"{path}: cannot be read as YAML: {text}. Correct the file.") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: must hold sections (`name: ...`), got {_shown(content)}.")
+    return content
+
+
+def read_json(path: Path, remedy: str = "Make it again: dvc repro.") -> dict[str, Any]:
+    """Read a JSON file that a stage wrote, whose top level is a mapping.
+
+    Args:
+        remedy: what to do where it cannot be read.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}). {remedy}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold a mapping, got {_shown(content)}. {remedy}")
     return content
 
 
@@ -94,10 +127,23 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise _wrong(where, "a section of rows", value)
-        return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+        return _convert_rows(arguments[1], value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value, where)
     return _convert_scalar(hint, value, where)
+
+
+def _convert_rows(hint: Any, rows: dict[Any, object], where: str) -> dict[str, Any]:
+    made = {}
+    for key, value in rows.items():
+        name = str(key)
+        if not isinstance(key, str | int) or not _ROW.fullmatch(name) or name in made:
+            raise SettingsError(
+                f"{where}: the name of a row must be one word of letters, digits, _ . + and -, "
+                f"and stand once; got {_shown(key)}. {UNDO}"
+            )
+        made[name] = _convert(hint, value, f"{where}.{name}")
+    return made
 
 
 def _convert_union(arguments: tuple[Any, ...], value: object, where: str) -> Any:
@@ -113,6 +159,8 @@ def _convert_union(arguments: tuple[Any, ...], value: object, where: str) -> Any
 def _convert_scalar(hint: Any, value: object, where: str) -> Any:
     if hint is Any:
         return value
+    if type(value) is int and abs(value) >= MAX_INT:
+        raise _wrong(where, "a number of at most 64 bits", value)
     if hint is float and type(value) in (int, float):
         number = float(typing.cast(float, value))
         if not math.isfinite(number):
@@ -128,4 +176,19 @@ def _wrong(where: str, wanted: str, value: object) -> SettingsError:
 
 
 def _shown(value: object) -> str:
-    return f"{type(value).__name__} {value!r:.80}"
+    """Type and text of a value, cut short; of a list of lists of lists only the beginning."""
+    return f"{type(value).__name__} {_Short().repr(value):.80}"
+
+
+class _Short(reprlib.Repr):
+    """Texts of values that may be of any size: aliases make a list of 10^9 items in ten lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, 80, 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        return str(x) if abs(x) < MAX_INT else f"of {x.bit_length()} bits"
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        return "..." if isinstance(x, Mapping) else super().repr_instance(x, level)

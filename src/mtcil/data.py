@@ -15,6 +15,7 @@ from mtcil.randomness import numpy_generator
 from mtcil.settings import DatasetSettings, SplitSettings
 
 COLUMNS = ("id", "class", "group", "fold", "seconds")
+AGAIN = "Make them again: dvc repro extract_features --force."
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ def read_features(features_dir: Path) -> tuple[NDArray[np.float32], pd.DataFrame
         )
     except (OSError, ValueError, EOFError) as error:
         raise UserError(
-            f"{features_dir}: the features cannot be read ({error}). "
-            "Make them again: dvc repro extract_features --force."
+            f"{features_dir}: the features cannot be read ({error}). {AGAIN}"
         ) from error
+    if not isinstance(features, np.ndarray):  # an .npz by another name
+        raise UserError(f"{features_dir}: features.npy holds no single array. {AGAIN}")
     fits = features.ndim == 3 and features.dtype == np.float32 and len(features) == len(table)
     if not fits or tuple(table.columns) != COLUMNS:
         raise UserError(
             f"{features_dir}: features.npy {features.dtype} {features.shape} and clips.csv "
-            f"({len(table)} rows; {', '.join(table.columns)}) do not belong together. "
-            "Make them again: dvc repro extract_features --force."
+            f"({len(table)} rows; {', '.join(table.columns)}) do not belong together. {AGAIN}"
         )
     return features, table
 
@@ -68,7 +69,14 @@ def split_rows(
     """Class order, labels of all clips, and their rows by part, for one seed.
 
     The split does not depend on the class order, nor the class order on the split.
+
+    Raises:
+        UserError: the table has other classes than the settings, or too few clips of one.
     """
+    if differing := sorted(set(table["class"]) ^ set(dataset.classes)):
+        raise UserError(
+            f"clips.csv and params.yaml differ in the classes {', '.join(differing)}. {AGAIN}"
+        )
     names = {name: i for i, name in enumerate(dataset.classes)}
     plain = table["class"].map(names).to_numpy(dtype=np.int64)
     groups = table["group"].to_numpy(dtype=np.str_)
@@ -106,14 +114,20 @@ def load_split(
 
     Each bin is normalised by its mean and standard deviation over the frames of the training
     clips of the base classes alone: later classes are not known yet.
+
+    Raises:
+        UserError: as of `read_features` and `split_rows`; features that are no finite numbers.
     """
     features, table = read_features(features_dir)
     order, labels, rows = split_rows(table, dataset, split, seed)
+    parts = {part: features[of_part] for part, of_part in rows.items()}
+    if not all(np.isfinite(values).all() for values in parts.values()):
+        raise UserError(f"{features_dir}: features.npy holds what is no finite number. {AGAIN}")
     is_base = labels[rows["train"]] < dataset.steps[0]
-    mean, std = bin_statistics(features[rows["train"][is_base]])
+    mean, std = bin_statistics(parts["train"][is_base])
 
     def clips(part: str) -> Clips:
-        normal = (features[rows[part]] - mean) / std
+        normal = (parts[part] - mean) / std
         x = torch.from_numpy(normal).unsqueeze(1).to(device, memory_format=torch.channels_last)
         return Clips(x, torch.from_numpy(labels[rows[part]]).to(device))
 

@@ -10,7 +10,6 @@ import heapq
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from mtcil.archives import read_members
 from mtcil.batches import Outcome, compute_all
 from mtcil.datasets import ClipInfo
 from mtcil.errors import UserError
-from mtcil.files import whole_file, write_text
+from mtcil.files import part_file, whole_file, write_text
 from mtcil.settings import DatasetSettings, FeatureSettings
 
 MIN_CLIPS = 3  # of a class: one for each part of the split
@@ -36,15 +35,20 @@ MIN_CLIPS = 3  # of a class: one for each part of the split
 class _Choice:
     """The clips to take: of each class the `most` of lowest rank among those offered so far."""
 
+    name: str  # of the dataset, for messages
     most: int
     classes: dict[str, list[tuple[int, str]]]  # a heap of (-rank, id)
     infos: dict[str, ClipInfo] = field(default_factory=dict)  # of the clips in the heaps
     seen: set[str] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)  # ids that `exclude` names
+    folds: set[int] = field(default_factory=set)  # of all clips of the archive
 
     def offer(self, info: ClipInfo) -> bool:
         """Take the clip, perhaps in place of another; say whether it was taken."""
         if info.id in self.seen:
-            raise UserError(f"Two files of the archive are the clip {info.id}. Remove one.")
+            raise UserError(
+                f"{self.name}: two files of the archive are the clip {info.id}. Remove one."
+            )
         self.seen.add(info.id)
         heap, entry = self.classes[info.label], (-rank(info.id), info.id)
         self.infos[info.id] = info
@@ -106,14 +110,14 @@ def extract(
 
     Raises:
         UserError: clips that cannot be read (all of them in one message), a class with
-            fewer than three clips, two clips of one id, or what `features.check` refuses.
+            fewer than three clips, two clips of one id, a fold or a clip to leave out that
+            the archive lacks, or what `features.check` refuses.
     """
     features.check(feature_settings)
-    into.mkdir(parents=True, exist_ok=True)
-    choice = _Choice(settings.clips_per_class, {label: [] for label in settings.classes})
+    choice = _Choice(name, settings.clips_per_class, {label: [] for label in settings.classes})
     shape = (feature_settings.n_frames, feature_settings.n_bins)
-    with tempfile.NamedTemporaryFile(dir=into, prefix=".rows.") as file:
-        rows = _Rows(Path(file.name), shape)
+    with part_file(into, "rows") as file:
+        rows = _Rows(file, shape)
         members = _members(archive, dataset, settings, choice, ahead=jobs != 1)
         with closing(compute_all(members, rows.path, feature_settings, jobs)) as outcomes:
             for row, (id, outcome) in enumerate(
@@ -121,6 +125,7 @@ def extract(
             ):
                 rows.add(row, id, outcome)
         clips = choice.in_order()
+        _refuse_what_is_not_there(choice, settings, archive, name)
         _refuse_damage(clips, rows.damage, name)
         counts = _count(clips, settings, name)
         _write_rows(into / "features.npy", clips, rows)
@@ -147,16 +152,37 @@ def _members(
 
     def wanted(member: str) -> bool:
         info = dataset.clip_of(member)
+        if info is None:
+            return False
+        choice.folds.add(info.fold)
+        if info.id in exclude:
+            choice.left_out.add(info.id)
+            return False
         return (
-            info is not None
-            and info.label in choice.classes
-            and info.id not in exclude
+            info.label in choice.classes
             and (settings.folds is None or info.fold in settings.folds)
             and choice.offer(info)
         )
 
     for member, content in read_members(archive, wanted, ahead):
         yield dataset.clip_of(member).id, content
+
+
+def _refuse_what_is_not_there(
+    choice: _Choice, settings: DatasetSettings, archive: Path, name: str
+) -> None:
+    unknown = [id for id in settings.exclude if id not in choice.left_out]
+    if unknown:
+        raise UserError(
+            f"datasets.{name}.exclude names {unknown[0]!r}, which is no clip of {archive}. "
+            "Correct it in params.yaml: the id is what stands in clips.csv and in messages."
+        )
+    missing = [fold for fold in settings.folds or () if fold not in choice.folds]
+    if missing:
+        raise UserError(
+            f"datasets.{name}.folds names {missing[0]}, but the clips of {archive} are of folds "
+            f"{', '.join(map(str, sorted(choice.folds))) or 'none'}. Correct it in params.yaml."
+        )
 
 
 def _refuse_damage(clips: list[ClipInfo], damage: dict[str, str], name: str) -> None:
@@ -180,7 +206,8 @@ def _count(clips: list[ClipInfo], settings: DatasetSettings, name: str) -> dict[
     if min(counts.values()) < MIN_CLIPS:
         raise UserError(
             f"{name}: each class needs at least {MIN_CLIPS} clips, but the archive has {text}. "
-            f"Check the archive and datasets.{name}.classes in params.yaml."
+            f"Check the archive and datasets.{name}.classes in params.yaml; the layout that is "
+            f"read stands in src/mtcil/datasets/{settings.kind}.py."
         )
     if fewer:
         print(

@@ -4,35 +4,15 @@ import ctypes
 import os
 import platform
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
+from mtcil.processes import deaf_children, start_worker
 from mtcil.settings import MachineSettings
 
 IS_GLIBC = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
-_watching = threading.Event()
-
-
-def die_with_parent() -> None:
-    """End this process within about a second once the process that started it is gone.
-
-    A thread watches the parent's id. The kernel's own signal (PR_SET_PDEATHSIG) is not used:
-    it follows the *thread* that started the worker, and loky's threads end before its workers.
-    """
-    if _watching.is_set():
-        return
-    _watching.set()
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def keep_freed_memory() -> None:
@@ -68,13 +48,16 @@ def run_all(
     if n_jobs == 1:
         yield from (function(*task) for task in tasks)
         return
-    with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+    # From a worker's first moment on: its first task may import for seconds before it begins.
+    watch = {"initializer": start_worker, "initargs": (os.getpid(),)}
+    with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1, **watch):
         parallel = Parallel(return_as="generator_unordered", batch_size=1)
-        yield from parallel(delayed(_in_worker)(function, *task) for task in tasks)
+        with deaf_children():
+            results = parallel(delayed(_in_worker)(function, *task) for task in tasks)
+        yield from results
 
 
 def _in_worker(function: Callable[..., Any], *task: Any) -> Any:
-    die_with_parent()
     try:
         return function(*task)
     finally:

@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mtcil.checkpoints import UNREADABLE
+from mtcil.checkpoints import read_model
 from mtcil.clips import Clips
 from mtcil.config import build
 from mtcil.data import SplitData
-from mtcil.errors import UserError
 from mtcil.learner import from_plain
 from mtcil.lookup import find
 from mtcil.metrics import confusion_counts, step_accuracy
@@ -57,14 +56,7 @@ def read_base(file: Path, settings: NetworkSettings, device: torch.device) -> Ne
     Raises:
         UserError: the file is missing or damaged.
     """
-    try:
-        plain = torch.load(file, map_location="cpu", weights_only=True)
-        return from_plain(plain, settings, device).network
-    except UNREADABLE as error:  # its name alone: torch's text advises to load it unsafely
-        raise UserError(
-            f"{file}: the base model cannot be read ({type(error).__name__}). "
-            "Train it again: dvc repro train_base --force."
-        ) from error
+    return read_model(file, lambda plain: from_plain(plain, settings, device)).network
 
 
 def embed(network: Network, clips: Clips) -> Embedded:
@@ -107,12 +99,16 @@ def probe_rows(
         probes: settings of each probe by its name, as they stand in `params.yaml`.
         steps: classes per step; the first is the base step.
     """
+    found_probes = {name: find("probes", name) for name in probes}
+    configs = {
+        name: build(probe.Config, probes[name], f"params.yaml: probes.{name}")
+        for name, probe in found_probes.items()
+    }
     train, test = embed(network, data.train), embed(network, data.test)
     starts = np.cumsum(steps) - steps
     rows = []
-    for name, values in probes.items():
-        probe = find("probes", name)
-        config = build(probe.Config, values, f"params.yaml: probes.{name}")
+    for name, probe in found_probes.items():
+        config = configs[name]
         for scope, (first, end) in SCOPES.items():
             of_scope = steps[first:end]
             if not of_scope:

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -30,7 +31,8 @@ def reporter(board: Path | None, name: str) -> Reporter | None:
         now = time.monotonic()
         if now - last[0] > 0.25 and board.is_dir():
             last[0] = now
-            file.write_text(f"{name}: {text}", "utf-8")
+            with suppress(OSError):  # a full disk there must not end the run
+                file.write_text(f"{name}: {text}", "utf-8")
 
     return report
 
@@ -46,7 +48,9 @@ def watched(results: Callable[[Path | None], Iterable[T]], n: int, title: str) -
     if not sys.stderr.isatty():
         yield from results(None)
         return
-    with TemporaryDirectory(prefix="mtcil-") as folder, tqdm(total=n, desc=title) as bar:
+    # After Ctrl-C runs may still write there while it is removed.
+    board = TemporaryDirectory(prefix="mtcil-", ignore_cleanup_errors=True)
+    with board as folder, tqdm(total=n, desc=title) as bar:
         done = threading.Event()
         thread = threading.Thread(target=_refresh, args=(bar, Path(folder), done), daemon=True)
         thread.start()

@@ -1,6 +1,6 @@
 """Records: tidy tables of what came out, written by stages and read by tables and figures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,40 @@ from mtcil.metrics import (
     macro_f1,
     step_accuracy,
 )
+from mtcil.settings import need
 
 IDENTITY = (
     "dataset", "split", "heads", "passes", "control", "method", "losses", "schedule", "stopping",
     "exemplars", "seed",
 )  # fmt: skip
 VARIANT = IDENTITY[:-1]  # all but the seed
-TEXT = dict.fromkeys(set(IDENTITY) - {"exemplars", "seed"}, str)
+MAX_CLIPS = 10_000_000  # of a test set; more are no count but damage
+# What a table of records must hold, and of which type. Of a stage of incremental steps:
+_STEP = dict.fromkeys(IDENTITY, "str") | dict.fromkeys(
+    ("exemplars", "seed", "step", "classes_seen"), "int64"
+)
+_MEASURES = ("accuracy", "class_accuracy", "macro_f1", "old_accuracy", "new_accuracy")
+_COSTS = ("epochs", "memory_bytes", "state_bytes", "validation_bytes", "teacher_bytes")
+_STEP_TABLES = {
+    "records": _STEP
+    | dict.fromkeys(_MEASURES, "float64")
+    | dict.fromkeys(_COSTS, "int64")
+    | {"phases": "str"},
+    "matrix": _STEP | {"of_step": "int64", "accuracy": "float64"},
+    "confusion": _STEP | {"counts": "str"},
+}
+_BASE = dict.fromkeys(("dataset", "split", "heads", "passes", "control"), "str")
+_CLIPS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
+# Of the other stages:
+_TABLES = {
+    "train_base": _BASE | dict.fromkeys(("seed", "epochs", *_CLIPS), "int64"),
+    "probe_base": _BASE
+    | {"probe": "str", "scope": "str", "accuracy": "float64"}
+    | dict.fromkeys(("seed", "step", "classes_seen", "bytes"), "int64"),
+    "time_heads": dict.fromkeys(("dataset", "device", "heads", "passes"), "str")
+    | dict.fromkeys(("clips", "round"), "int64")
+    | dict.fromkeys(("seconds", "cpu_seconds"), "float64"),
+}
 
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -43,16 +70,56 @@ def write_markdown(path: Path, header: Sequence[str], rows: Iterable[Sequence[st
 def read_records(folder: Path, name: str = "records") -> pd.DataFrame:
     """One table of records.
 
+    Args:
+        folder: of a row, in the folder of its stage.
+
     Raises:
-        UserError: it is missing or damaged.
+        UserError: it is missing or damaged: not all columns, not of their types, no rows, or
+            a run that lacks a step.
     """
     file = folder / f"{name}.csv"
+    types = _TABLES.get(folder.parent.name, _STEP_TABLES[name])
     try:
-        return pd.read_csv(file, dtype=TEXT, na_filter=True)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+        with np.errstate(invalid="raise"):  # a number too large for its column
+            table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
+        _check_table(table, types)
+    except (OSError, ValueError, ArithmeticError) as error:
+        text = f"{' '.join(str(error).split()):.300}"
         raise UserError(
-            f"{file}: the records cannot be read ({error}). Make them again: dvc repro."
+            f"{file}: the records cannot be read ({text}). Make them again: dvc repro."
         ) from error
+    return table
+
+
+def _check_table(table: pd.DataFrame, types: dict[str, str]) -> None:
+    """Raises ValueError where the table does not hold what it must."""
+    missing = [name for name in types if name not in table]
+    need(not missing, f"no column {', '.join(missing)}")
+    need(len(table) > 0, "no rows")
+    about = [name for name in IDENTITY if name in types]
+    need(bool(table[about].notna().all(axis=None)), f"an empty field in {', '.join(about)}")
+    if "accuracy" in table:
+        need(table["accuracy"].between(0, 100).all(), "an accuracy is not 0 to 100")
+    need((table["dataset"] == table["dataset"].iloc[0]).all(), "runs of more than one dataset")
+    if "step" in table:
+        need(_has_all_steps(table), "not every run has each step once")
+    if "counts" in table:
+        for text, n_seen in zip(table["counts"].fillna(""), table["classes_seen"], strict=True):
+            counts = confusion_from_text(text)
+            right = counts.shape == (n_seen, n_seen) and counts.min() >= 0
+            need(right and counts.sum() <= MAX_CLIPS, f"counts that cannot be: {text!r:.80}")
+
+
+def _has_all_steps(table: pd.DataFrame) -> bool:
+    """Whether every run has the steps that others have, each once, and the same classes in it."""
+    alike = next((name for name in ("scope", "of_step") if name in table), "dataset")
+    about = [name for name in dict.fromkeys((alike, *IDENTITY, "probe")) if name in table]
+    if table.groupby([alike, "step"])["classes_seen"].nunique().max() != 1:
+        return False
+    runs = table.groupby(about)["step"].agg(["size", "nunique"])
+    ends = table.groupby(alike)["step"].agg(["min", "max"])
+    n_steps = (ends["max"] - ends["min"] + 1).loc[runs.index.get_level_values(alike)].to_numpy()
+    return bool((runs["size"] == n_steps).all() and (runs["nunique"] == n_steps).all())
 
 
 def step_rows(
@@ -101,13 +168,28 @@ def measures_of(confusion: Confusion, n_old: int) -> dict[str, float]:
 
 
 def read_stage(
-    records_dir: Path, stage: str, rows: Iterable[str], name: str = "records"
+    records_dir: Path, stage: str, rows: Mapping[str, Any], name: str = "records"
 ) -> pd.DataFrame:
     """The records of all given rows of a stage in one table; leftovers of other rows are not read.
 
     The last column, `row`, names the row. Empty if there are no rows.
+
+    Args:
+        rows: a section of params.yaml; each row says its dataset.
+
+    Raises:
+        UserError: as `read_records`, or the records of a row are of another dataset.
     """
-    tables = [read_records(records_dir / stage / row, name).assign(row=row) for row in rows]
+    tables = []
+    for row, about in rows.items():
+        table = read_records(records_dir / stage / row, name)
+        found = table["dataset"].iloc[0]
+        if found != about.dataset:
+            raise UserError(
+                f"{records_dir / stage / row / name}.csv: holds records of {found}, but the row "
+                f"is of {about.dataset} now. Make them again: dvc repro."
+            )
+        tables.append(table.assign(row=row))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 
 from mtcil.base import train_base
-from mtcil.checkpoints import UNREADABLE, Checkpoint, code_digest, digest
+from mtcil.checkpoints import UNREADABLE, Checkpoint, code_digest, digest, read_model, save_plain
 from mtcil.clips import of_labels
 from mtcil.config import build
 from mtcil.data import load_split
 from mtcil.device import environment, prepare_worker
 from mtcil.errors import UserError
-from mtcil.files import file_digest, whole_file
+from mtcil.files import file_digest
 from mtcil.learner import Learner, from_plain, to_plain
 from mtcil.lookup import PACKAGE_DIR, find
 from mtcil.parallel import run_all
@@ -200,9 +200,10 @@ def step_tasks(
     base = study.base_models[row]
     dataset, split = study.datasets[base.dataset], split_of(study, row)
     about = features_digest(features_dir), learnt_from(dataset), split
+    # Of all variants first: a wrong setting is refused before any file is read.
+    methods = [method_settings(study, v.method, v.settings) for v in variants]
     tasks = []
-    for variant in variants:
-        kind, config = method_settings(study, variant.method, variant.settings)
+    for variant, (kind, config) in zip(variants, methods, strict=True):
         code = code_digest([PACKAGE_DIR / "trajectory.py", PACKAGE_DIR / f"methods/{kind}.py"])
         plan = Plan(
             dataset.steps, kind, config, variant.training or study.step_training,
@@ -238,6 +239,8 @@ def method_settings(
     where = f"params.yaml: methods.{name}"
     if not isinstance(study.methods[name], Mapping):
         raise UserError(f"{where} must hold the settings of the method (`name: ...`).")
+    if changed:
+        where += f" with {dict(changed)}"
     values = {**study.methods[name], **(changed or {})}
     kind = str(values.pop("kind", name))
     return kind, build(find("methods", kind).Config, values, where)
@@ -245,23 +248,29 @@ def method_settings(
 
 def finished_run(task: StepTask) -> tuple[Run, State] | None:
     """What `learn_one_run` gave before, or None if it did not come to the last step."""
-    saved = task.checkpoint.load()
-    if saved is None or len(saved["results"]) < len(task.plan.steps):
+    state = _saved_state(task, torch.device("cpu"))
+    if state is None or len(state.results) < len(task.plan.steps):
         return None
-    return task.run, state_from_plain(saved, task.plan.network, torch.device("cpu"))
+    return task.run, state
+
+
+def _saved_state(task: StepTask, device: torch.device) -> State | None:
+    """Where the run stood when it was last saved; None if that is damaged: it starts again."""
+    saved = task.checkpoint.load()
+    try:
+        return None if saved is None else state_from_plain(saved, task.plan.network, device)
+    except UNREADABLE:
+        return None
 
 
 def learn_one_run(task: StepTask) -> tuple[Run, State]:
     """Learn all incremental steps of one run, saved after each; goes on where it was."""
     device = prepare_worker(task.device)
-    saved = task.checkpoint.load()
-    state = None if saved is None else state_from_plain(saved, task.plan.network, device)
-    run = task.run
+    state, run = _saved_state(task, device), task.run
     data = load_split(task.features_dir, task.dataset, task.split, run.seed, device)
     method = find("methods", task.plan.method)
     if state is None:
-        plain = torch.load(task.base_file, map_location="cpu", weights_only=True)
-        learner = from_plain(plain, task.plan.network, device)
+        learner = read_model(task.base_file, lambda plain: _base_learner(plain, task.plan, device))
         state = start(learner, data, task.plan, method, run.seed)
     for step in range(len(state.results), len(task.plan.steps)):
         name = (
@@ -270,6 +279,13 @@ def learn_one_run(task: StepTask) -> tuple[Run, State]:
         state = advance(state, data, task.plan, method, run.seed, reporter(task.board, name))
         task.checkpoint.save(state_to_plain(state))
     return run, state
+
+
+def _base_learner(plain: dict[str, Any], plan: Plan, device: torch.device) -> Learner:
+    learner = from_plain(plain, plan.network, device)
+    if learner.n_classes != plan.steps[0]:
+        raise ValueError(f"a base model of {learner.n_classes} classes")
+    return learner
 
 
 def train_all(tasks: list[BaseTask], study: Study) -> list[tuple[int, dict[str, Any]]]:
@@ -308,8 +324,7 @@ def _perform(
 
 def save_base(plain: dict[str, Any], path: Path) -> None:
     """Write a base model, whole or not at all; tensors, text and numbers only."""
-    with whole_file(path) as part, part.open("wb") as file:
-        torch.save(plain, file)  # given a path, torch writes its name inside: other bytes each time
+    save_plain(plain, path)
 
 
 def learnt_from(dataset: DatasetSettings) -> list[Any]:
@@ -333,13 +348,10 @@ def features_digest(features_dir: Path) -> list[str]:
 @functools.cache
 def _model_digest(file: Path) -> str:
     """Hash of the weights and of the epochs, which go into records."""
-    try:
-        plain = torch.load(file, map_location="cpu", weights_only=True)
+
+    def of_plain(plain: dict[str, Any]) -> str:
         tensors = sorted(plain["network"].items())
         weights = [(name, value.numpy().tobytes().hex()) for name, value in tensors]
         return digest(weights, plain["epochs"])
-    except UNREADABLE as error:  # its name alone: torch's text advises to load it unsafely
-        raise UserError(
-            f"{file}: the base model cannot be read ({type(error).__name__}). "
-            "Train it again: dvc repro train_base --force."
-        ) from error
+
+    return read_model(file, of_plain)

@@ -36,6 +36,10 @@ class DatasetSettings:
     def __post_init__(self) -> None:
         need(len(self.classes) >= 2, "classes: name at least two.")
         need(len(set(self.classes)) == len(self.classes), "classes: a class stands twice.")
+        folded = {name.casefold() for name in self.classes}
+        need(len(folded) == len(self.classes), "classes: two differ in capitals alone.")
+        bad = [name for name in self.classes if not _can_be_a_folder(name)]
+        need(not bad, f"classes: {bad[:1]} is no name of a folder, which a class is in archives.")
         need(self.clips_per_class >= 10, "clips_per_class must be 10 or more.")
         need(min(self.steps, default=0) >= 1, "steps: every step needs at least one class.")
         need(self.steps[0] >= 2, "steps: the base step needs at least two classes.")
@@ -49,7 +53,13 @@ class DatasetSettings:
             self.class_order is None or sorted(self.class_order) == sorted(self.classes),
             "class_order must name each class once, or be null.",
         )
+        need(self.folds is None or len(self.folds) >= 1, "folds: name at least one, or null.")
         Heads.parse(self.multitask, self.steps[0])
+
+
+def _can_be_a_folder(name: str) -> bool:
+    plain = name.isprintable() and name == name.strip() and "/" not in name
+    return plain and name not in ("", ".", "..")
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,11 @@ class FeatureSettings:
         need(self.n_samples >= self.n_fft, "a clip must hold at least one frame of n_fft samples.")
         need(self.log_mel >= 0 and self.chroma >= 0, "log_mel and chroma must be 0 or more.")
         need(self.tonnetz in (0, 6), "tonnetz must be 0 or 6.")
-        need(self.contrast == 0 or self.contrast >= 2, "contrast must be 0, or bands + 1.")
+        need(
+            max(self.log_mel, self.chroma) <= self.n_fft // 2,
+            f"log_mel and chroma can be at most half of n_fft {self.n_fft}.",
+        )
+        need(self.contrast in (0, *range(2, 17)), "contrast must be 0, or bands + 1: 2 to 16.")
         need(self.n_bins > 0, "at least one part must have bins.")
 
     @property
@@ -122,9 +136,18 @@ class NetworkSettings:
             len({len(x) for x in lists}) == 1 and len(self.channels) >= 1,
             "channels, kernels, strides and pools must be equally long: one number per block.",
         )
-        need(all(min(x) >= 1 for x in lists), "numbers of a block must be 1 or more.")
+        need(
+            all(1 <= number <= 4096 for x in lists for number in x),
+            "numbers of a block must be 1 to 4,096.",
+        )
         need(all(k % 2 == 1 for k in self.kernels), "kernels must be odd.")
         need(0 <= self.dropout < 1, "dropout must be 0 or more and below 1.")
+
+    def left_of(self, n: int) -> int:
+        """How many of `n` frames or bins are left before the average pooling."""
+        for stride, pool in zip(self.strides, self.pools, strict=True):
+            n = (1 + (n - 1) // stride) // pool  # odd kernels, padded by half of them
+        return n
 
 
 @dataclass(frozen=True)
@@ -203,7 +226,7 @@ class MachineSettings:
     fresh: bool  # true: do not take up finished or half-finished runs
 
     def __post_init__(self) -> None:
-        need(self.jobs >= 0, "jobs must be 0 or more.")
+        need(0 <= self.jobs <= 1024, "jobs must be 0 to 1,024.")
         need(
             self.backend != "dask" or bool(self.scheduler),
             "backend dask needs scheduler: the address of the Dask scheduler.",
@@ -223,15 +246,21 @@ class Heads:
 
         Raises:
             ValueError: not of that form, a task of fewer than 2 or more than `n_base`
-                classes, or a first task that is not the full one.
+                classes, a first task that is not the full one, or "all" of more than 12
+                base classes, which would be thousands of tasks.
         """
         text = str(value)
         if text == "all":
+            need(n_base <= 12, f'heads "all" of {n_base} base classes are too many. Name some.')
             return cls(text, None)
         try:
             sizes = tuple(int(part) for part in text.split("-"))
         except ValueError:
-            raise ValueError(f'write heads as "5-4-3-2" or "all", got {text!r}.') from None
+            sizes = ()
+        need(
+            "-".join(map(str, sizes)) == text != "",
+            f'write heads as "5-4-3-2" or "all", got {text!r}.',
+        )
         need(
             sizes[0] == n_base,
             f"the first head must cover all {n_base} base classes, got {text!r}.",

@@ -1,5 +1,6 @@
 """A study: the whole of `params.yaml`, its sections and its rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,12 @@ RUN_SECTIONS = (
     *("exemplar_sweeps", "loss_ablations", "epoch_sweeps", "tunings", "comparisons"),
     "base_probes",
 )
+
+
+def need_once(values: Sequence[object], where: str) -> None:
+    """Refuse an empty list, and one of whose values one stands twice: its run would count twice."""
+    need(len(values) >= 1, f"{where}: name at least one.")
+    need(len(set(values)) == len(values), f"{where}: one stands twice.")
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class SweepRow:
 
     def __post_init__(self) -> None:
         need(min(self.exemplars, default=-1) >= 0, "exemplars: a list of numbers, 0 or more.")
-        need(len(set(self.exemplars)) == len(self.exemplars), "exemplars: one stands twice.")
+        need_once(self.exemplars, "exemplars")
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,7 @@ class AblationRow:
     seeds: tuple[int, ...] | None = None  # some of the study's; null: all
 
     def __post_init__(self) -> None:
-        need(len(self.losses) >= 1, "losses: name at least one set.")
-        for text in self.losses:
-            parse_losses(text)
+        need_once([frozenset(parse_losses(text)) for text in self.losses], "losses")
 
 
 @dataclass(frozen=True)
@@ -92,10 +97,8 @@ class EpochSweepRow:
     seeds: tuple[int, ...] | None = None  # some of the study's; null: all
 
     def __post_init__(self) -> None:
-        for name in ("schedules", "epochs"):
-            values = getattr(self, name)
-            need(len(values) >= 1, f"{name}: name at least one.")
-            need(len(set(values)) == len(values), f"{name}: one stands twice.")
+        need_once(self.schedules, "schedules")
+        need_once(self.epochs, "epochs")
         need(all(n is None or n >= 2 for n in self.epochs), "epochs: 2 or more, or null.")
         need(min(self.large_rate, self.small_rate) > 0, "rates must be above 0.")
 
@@ -118,13 +121,17 @@ class Comparison:
     grids: dict[str, dict[str, tuple[Any, ...]]]
 
     def __post_init__(self) -> None:
-        need(len(self.tuning_seeds) >= 1, "tuning_seeds: name at least one.")
+        need_once(self.tuning_seeds, "tuning_seeds")
+        need(min(self.tuning_seeds) >= 0, "tuning_seeds must be 0 or more.")
         for name, grid in self.grids.items():
             need(name in self.methods, f"grids.{name}: there is no methods.{name} beside it.")
             for setting, values in grid.items():
-                need(len(values) >= 1, f"grids.{name}.{setting}: name at least one value.")
+                where = f"grids.{name}.{setting}"
+                plain = all(isinstance(value, str | int | float | None) for value in values)
+                need(plain, f"{where}: values must be numbers, words or null.")
+                need_once(values, where)
         for name, seeds in self.methods.items():
-            need(len(seeds) >= 1, f"methods.{name}: name at least one seed.")
+            need_once(seeds, f"methods.{name}")
             both = set(seeds) & set(self.tuning_seeds)
             need(not both, f"tuning_seeds and methods.{name} share {sorted(both)}.")
         phases = self.training.head_first, self.training.then_all
@@ -170,7 +177,8 @@ class TimingRow:
     rounds: int  # epochs timed of each, in turns
 
     def __post_init__(self) -> None:
-        need(len(self.heads) >= 1 and self.rounds >= 1, "name heads, and 1 round or more.")
+        need_once(self.heads, "heads")
+        need(self.rounds >= 1, "rounds must be 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,7 @@ class Study:
     base_training: BaseTrainingSettings
     step_training: StepTrainingSettings
     memory: MemorySettings
-    methods: dict[str, Any]  # each read by its own file, see mtcil/methods
+    methods: dict[str, dict[str, Any]]  # each read by its own file, see mtcil/methods
     base_models: dict[str, BaseRow]
     exemplar_sweeps: dict[str, SweepRow]
     loss_ablations: dict[str, AblationRow]
@@ -198,7 +206,7 @@ class Study:
     comparison: Comparison
     tunings: dict[str, TuningRow]
     comparisons: dict[str, ComparisonRow]
-    probes: dict[str, Any]  # each read by its own file, see mtcil/probes
+    probes: dict[str, dict[str, Any]]  # each read by its own file, see mtcil/probes
     base_probes: dict[str, ProbeRow]
     exemplars: int | None = field(default=None)  # an override of every dataset's K
 
@@ -212,23 +220,14 @@ class Study:
         )
         need(self.shown in self.datasets, f"shown: there is no datasets.{self.shown}.")
         for name, dataset in self.datasets.items():
-            need(
-                dataset.features in self.features,
-                f"datasets.{name}.features: there is no features.{dataset.features}.",
-            )
-            need(
-                dataset.network in self.networks,
-                f"datasets.{name}.network: there is no networks.{dataset.network}.",
-            )
-            need(
-                self.step_training.frozen_blocks <= len(self.networks[dataset.network].channels),
-                f"step_training.frozen_blocks is more than networks.{dataset.network} has blocks.",
-            )
+            self._check_dataset(f"datasets.{name}", dataset)
             self._check_heads(f"datasets.{name}.multitask", name, dataset.multitask)
         for name, base in self.base_models.items():
             where = f"base_models.{name}"
             need(base.dataset in self.datasets, f"{where}: no dataset {base.dataset}.")
             self._check_heads(f"{where}.heads", base.dataset, base.heads)
+        known = {"single", "multitask", *(str(base.heads) for base in self.base_models.values())}
+        need(str(self.headline) in known, f"headline must be one of {', '.join(sorted(known))}.")
         for section in RUN_SECTIONS:
             for name, row in getattr(self, section).items():
                 self._check_row(f"{section}.{name}", row)
@@ -253,6 +252,27 @@ class Study:
                 f'{where}.heads must hold "{one}", what others are compared to.',
             )
 
+    def _check_dataset(self, where: str, dataset: DatasetSettings) -> None:
+        features = self.features.get(dataset.features)
+        if features is None:
+            raise ValueError(f"{where}.features: there is no features.{dataset.features}.")
+        network = self.networks.get(dataset.network)
+        if network is None:
+            raise ValueError(f"{where}.network: there is no networks.{dataset.network}.")
+        need(
+            min(network.left_of(features.n_frames), network.left_of(features.n_bins)) >= 1,
+            f"networks.{dataset.network}: its pools leave nothing of the {features.n_frames} "
+            f"frames x {features.n_bins} bins of features.{dataset.features}. Use smaller ones.",
+        )
+        for section, training in (
+            ("step_training", self.step_training),
+            ("comparison.training", self.comparison.training),
+        ):
+            need(
+                training.frozen_blocks <= len(network.channels),
+                f"{section}.frozen_blocks is more than networks.{dataset.network} has blocks.",
+            )
+
     def _check_heads(self, where: str, dataset: str, heads: int | str) -> None:
         try:
             Heads.parse(heads, self.datasets[dataset].steps[0])
@@ -265,8 +285,8 @@ class Study:
         need(row.dataset == dataset, f"{where}.dataset must be {dataset}, as of its base model.")
         seeds = getattr(row, "seeds", None)
         need(
-            seeds is None or (len(seeds) > 0 and set(seeds) <= set(self.seeds)),
-            f"{where}.seeds must be some of the study's seeds, or null.",
+            seeds is None or (0 < len(seeds) == len(set(seeds)) and set(seeds) <= set(self.seeds)),
+            f"{where}.seeds must be some of the study's seeds, each once, or null.",
         )
 
     def headline_heads(self, dataset: str) -> str:

@@ -1,11 +1,11 @@
 """A recipe of parts that exist: what does best at equal bytes of memory.
 
-New clips learn among the new classes, as in CCIL and ER-ACE; a balanced batch learns among all;
-both are augmented and distilled (LwF); prediction is by the nearest mean of exemplars (iCaRL) or by
-the largest logit. With `bits: 8` the same bytes hold four times as many exemplars.
+New clips learn among the new classes, as in CCIL and ER-ACE, or among all; a balanced batch learns
+among all; both are augmented and distilled (LwF); prediction is by the nearest mean of exemplars
+(iCaRL) or by the largest logit. With `bits: 8` the same bytes hold four times as many exemplars.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,10 +18,10 @@ from mtcil.clips import Clips
 from mtcil.learner import Learner
 from mtcil.losses import distillation_loss, new_class_loss
 from mtcil.methods import Cost, MethodConfig, StepClips, icarl
-from mtcil.methods._training import Rows, balanced_set, fit_whole, paired_rows
+from mtcil.methods._training import Rows, balanced_set, batches_of, fit_whole
 from mtcil.models import Network, frozen_copy, widen_head
 from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams
+from mtcil.training import Streams, endless, shuffled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Config(MethodConfig):
     kd_weight: float
     temperature: float
     classifier: Literal["argmax", "nearest_mean"]
+    rivals: Literal["new", "all"]  # the classes that new clips learn among
     augmentation: AugmentationSettings
 
     def __post_init__(self) -> None:
@@ -52,6 +53,7 @@ def learn_step(
     new, n_old = clips.new, teacher.n_classes
     network = widen_head(learner.network, len(new.labels.unique()), streams.generator("weights"))
     balanced = balanced_set(clips, n_old, streams.generator("balanced set"))
+    first_rival = n_old if config.rivals == "new" else 0
     draw = streams.generator("augmentation")
 
     def loss(rows: Rows) -> Tensor:
@@ -61,15 +63,30 @@ def learn_step(
         logits = network(features)
         with torch.no_grad():
             old_logits = teacher(features)
-        total = new_class_loss(logits[: len(of_new)], new.labels[of_new], n_old)
+        total = new_class_loss(logits[: len(of_new)], new.labels[of_new], first_rival)
         if len(of_all):
             total = total + F.cross_entropy(logits[len(of_new) :], balanced.labels[of_all])
         kept = distillation_loss(logits[:, :n_old], old_logits, config.temperature)
         return total + config.kd_weight * kept
 
-    batches = paired_rows(len(new), len(balanced), training)
+    def batches(generator: torch.Generator) -> Iterator[Rows]:
+        return longer_once(len(new), len(balanced), training.sgd.batch, generator)
+
     epochs = fit_whole(network, batches, loss, clips, training, streams, report)
     return Learner(network, epochs=epochs)
+
+
+def longer_once(
+    n_new: int, n_balanced: int, batch: int, generator: torch.Generator
+) -> Iterator[Rows]:
+    """One epoch: the larger of the two sets once, each batch beside one of the smaller.
+
+    An epoch over the new clips alone would leave most of a large memory unseen.
+    """
+    if n_balanced > n_new:
+        of_all = shuffled(n_balanced, batch, generator)
+        return zip(endless(n_new, batch, generator), of_all, strict=False)
+    return batches_of((n_new, n_balanced), batch, generator)
 
 
 def keep(

@@ -1,0 +1,255 @@
+"""Each purpose has random numbers of its own, and nothing outside a study changes a result.
+
+That the number of jobs and a resume change nothing is in test_pipeline.py.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import NETWORK, SGD, blobs, phase
+from test_trajectory import CONFIG, base_learner, go, make_plan
+from tiny_study import ROOT, files_in, params, write_params
+
+from mtcil import base as base_module
+from mtcil.base import train_base
+from mtcil.data import split_rows
+from mtcil.learner import Learner
+from mtcil.methods import StepClips, ccil
+from mtcil.models import Network, copy_state
+from mtcil.settings import BaseTrainingSettings, SplitSettings
+from mtcil.study import read_study
+from mtcil.training import Streams
+from mtcil.trajectory import advance, start
+
+DATASET = read_study(ROOT / "demo" / "params.yaml").datasets["words"]
+SPLIT = SplitSettings("random", 0.7, 0.2, 0.1)
+TASKS = [(0, 1, 2, 3), (0, 1, 2), (1, 3)]
+
+
+def same(first, second):
+    """Whether two dicts of tensors are equal bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+# Split and class order
+
+
+def drawn(seed=0, dataset=DATASET, split=SPLIT, n_per_class=20):
+    labels = [name for name in dataset.classes for _ in range(n_per_class)]
+    groups = [f"group{i % 10}" for i in range(len(labels))]
+    order, _, rows = split_rows(
+        pd.DataFrame({"class": labels, "group": groups}), dataset, split, seed
+    )
+    return order, {part: found.tolist() for part, found in rows.items()}
+
+
+def test_the_class_order_does_not_move_the_split():
+    given = replace(DATASET, class_order=tuple(sorted(DATASET.classes)))
+    assert drawn(dataset=given)[1] == drawn()[1]
+    assert drawn(dataset=given)[0] == given.class_order != drawn()[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"split": SplitSettings("group", 0.7, 0.2, 0.1)},
+        {"split": SplitSettings("random", 0.5, 0.3, 0.2)},
+        {"n_per_class": 30},
+    ],
+    ids=["kind", "shares", "more clips"],
+)
+def test_the_split_does_not_move_the_class_order(changes):
+    assert drawn(**changes)[0] == drawn()[0] and drawn(**changes)[1] != drawn()[1]
+
+
+@pytest.mark.parametrize("changes", [{"steps": (4, 1, 3)}, {"exemplars": 3}, {"multitask": "4-4"}])
+def test_the_protocol_moves_neither(changes):
+    assert drawn(dataset=replace(DATASET, **changes)) == drawn()
+
+
+def test_another_seed_moves_both():
+    assert drawn(1)[0] != drawn()[0] and drawn(1)[1] != drawn()[1]
+
+
+# The base step
+
+
+def untrained(monkeypatch, tasks=TASKS, passes="separate", batch=16, seed=0, **settings):
+    """The first weights of a base model, and the clips of its first batch."""
+    found = {}
+
+    def look(network, batches, *rest, **more):
+        found.update(weights=copy_state(network), first=next(iter(batches())))
+        return 0
+
+    monkeypatch.setattr(base_module, "fit", look)
+    sgd = replace(SGD, batch=batch)
+    training = BaseTrainingSettings(sgd, settings.pop("fit", phase(2)), 1.0)
+    clips = blobs(20, 4, 1)
+    train_base(clips, clips[:0], tasks, passes, NETWORK, training, Streams(seed, 0), **settings)
+    return found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch": 32}, {"passes": "shared"}, {"fit": phase(9, rate=0.5)}, {"shuffled_labels": True},
+        {"tasks": TASKS[:1]}, {"tasks": [*TASKS, (0, 1)]},
+    ],
+    ids=["batch", "passes", "epochs and rate", "shuffled labels", "one task", "more tasks"],
+)  # fmt: skip
+def test_only_the_seed_moves_the_first_weights_of_a_base_model(monkeypatch, changes):
+    """So that runs of one seed, whatever their heads, start from the same network."""
+    usual = untrained(monkeypatch)
+    assert same(untrained(monkeypatch, **changes)["weights"], usual["weights"])
+    other = untrained(monkeypatch, seed=1)["weights"]
+    assert not torch.equal(other["head.weight"], usual["weights"]["head.weight"])
+
+
+@pytest.mark.parametrize("passes", ["separate", "shared"])
+def test_more_tasks_do_not_move_the_batches_of_the_full_one(monkeypatch, passes):
+    alone, more = (
+        untrained(monkeypatch, tasks, passes)["first"][0] for tasks in (TASKS[:1], TASKS)
+    )
+    assert torch.equal(alone, more)
+
+
+def test_a_larger_batch_begins_with_the_clips_of_a_smaller_one(monkeypatch):
+    small, large = (untrained(monkeypatch, batch=n)["first"][0] for n in (16, 32))
+    assert torch.equal(large[:16], small)
+
+
+# The incremental steps
+
+
+@cache
+def step_of(n_exemplars: int) -> StepClips:
+    clips = blobs(20, 6, 0)
+    old = torch.cat([torch.arange(20 * k, 20 * k + n_exemplars) for k in range(4)])
+    return StepClips(clips[torch.arange(80, 120)], clips[old], clips[old[:0]], n_exemplars)
+
+
+def first_batch(monkeypatch, step_training, n_exemplars, batch=16):
+    """The new clips of the first batch of a step of CCIL, and the first rows of its new head."""
+    found = {}
+
+    def look(network, batches, *rest, **more):
+        if not found:
+            found.update(new=next(iter(batches()))[0], head=network.head.weight.detach().clone())
+        return 0
+
+    monkeypatch.setattr(ccil, "fit", look)
+    training = replace(step_training, sgd=replace(SGD, batch=batch))
+    network = Network(NETWORK, 4, torch.Generator().manual_seed(0)).eval()
+    ccil.learn_step(Learner(network), step_of(n_exemplars), training, CONFIG, Streams(0, 1))
+    return found
+
+
+@pytest.mark.parametrize("changes", [{"n_exemplars": 9}, {"batch": 32}], ids=str)
+def test_k_and_the_batch_move_neither_the_new_rows_of_the_head_nor_the_first_clips(
+    monkeypatch, step_training, changes
+):
+    usual = first_batch(monkeypatch, step_training, 5)
+    other = first_batch(monkeypatch, step_training, **({"n_exemplars": 5} | changes))
+    assert torch.equal(usual["head"], other["head"])
+    assert torch.equal(usual["new"], other["new"][:16])
+
+
+@pytest.mark.parametrize("selection", ["herding", "random"])
+def test_a_smaller_k_keeps_the_first_of_what_a_larger_one_keeps(data, step_training, selection):
+    small, large = (
+        start(base_learner(), data, make_plan(step_training, k, selection), ccil, 0).memory
+        for k in (12, 40)
+    )
+    for few, many in zip(small, large, strict=True):
+        assert len(few) == 3 < len(many) and torch.equal(few, many[:3])
+
+
+def test_random_numbers_drawn_elsewhere_change_nothing(data, step_training):
+    plan = make_plan(step_training)
+    torch.manual_seed(5)
+    usual = go(data, plan).learner.network.state_dict()
+    torch.rand(7), np.random.seed(9), random.seed(9)  # noqa: NPY002
+    assert same(go(data, plan).learner.network.state_dict(), usual)
+
+
+def test_the_order_of_runs_changes_nothing(data, step_training):
+    plan = make_plan(step_training)
+    states = [{seed: go(data, plan, seed) for seed in order} for order in ((0, 1), (1, 0))]
+    for seed in (0, 1):
+        first, second = (found[seed].learner.network.state_dict() for found in states)
+        assert same(first, second)
+
+
+def test_a_step_depends_on_nothing_but_the_state_before_it(data, step_training):
+    """One that is learnt after another run's step is as one that is learnt first."""
+    plan = make_plan(step_training)
+    before = start(base_learner(), data, plan, ccil, 0)
+    first = advance(before, data, plan, ccil, 0).learner.network.state_dict()
+    advance(start(base_learner(), data, plan, ccil, 1), data, plan, ccil, 1)
+    assert same(advance(before, data, plan, ccil, 0).learner.network.state_dict(), first)
+
+
+# The whole chain, in other surroundings
+
+CHAIN = """
+import _study, importlib, sys
+for stage, row in (
+    ("download", "words"), ("extract_features", "words"),
+    ("train_base", "words_3-2"), ("learn_steps", "words_3-2"),
+):
+    sys.argv = [stage, row]
+    _study.run(importlib.import_module(stage).main)
+"""
+SURROUNDINGS = {
+    "PYTHONHASHSEED": ("0", "77"),
+    "OMP_NUM_THREADS": ("1", "2"),
+    "LC_ALL": ("C.UTF-8", "POSIX"),
+    "PYTHONUTF8": ("1", "0"),
+    "PYTHONCOERCECLOCALE": ("1", "0"),
+    "TZ": ("UTC", "Asia/Kathmandu"),
+    "COLUMNS": ("80", "20"),
+}
+
+
+@pytest.mark.slow
+def test_other_surroundings_and_another_order_of_seeds_change_no_byte(tmp_path):
+    studies = []
+    for k, seeds in enumerate(([0, 1], [1, 0])):
+        study = tmp_path / f"study {k}"
+        study.mkdir()
+        values = params(".")
+        values["machine"]["fresh"] = True
+        write_params(study, values | {"seeds": seeds})
+        paths = os.pathsep.join(str(ROOT / folder) for folder in ("src", "pipeline"))
+        around = {name: values[k] for name, values in SURROUNDINGS.items()}
+        done = subprocess.run(
+            [sys.executable, "-c", CHAIN], cwd=study, capture_output=True,
+            env={**os.environ, "PYTHONPATH": paths, **around},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        shutil.rmtree(study / ".checkpoints", ignore_errors=True)
+        studies.append(outcome(study))
+    first, second = studies
+    assert first.keys() == second.keys() and len(first) > 8
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def outcome(study: Path) -> dict[str, object]:
+    """Every file but params.yaml: its bytes; of a table of runs, whatever their order."""
+    found: dict[str, object] = {}
+    for name, content in files_in(study).items():
+        is_table = name.startswith("metrics/records/") and name.endswith(".csv")
+        found[name] = sorted(content.splitlines()) if is_table else content
+    del found["params.yaml"]
+    return found

@@ -1,0 +1,262 @@
+"""Faults of the machine end a stage with one line, leave what was there, and pass."""
+
+import ast
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from kills import DOWNLOAD, Case, new_yard
+from test_transfer import CONTENT, Server, break_off, server  # noqa: F401
+from tiny_study import ROOT, change, files_in, params, run_stage, write_params
+from victims import child_of, start, wait_for_end
+
+from mtcil.checkpoints import Checkpoint, save_plain
+from mtcil.errors import told_in_one_line
+from mtcil.files import part_file, whole_file, write_text
+from mtcil.lookup import PACKAGE_DIR
+from mtcil.parallel import run_all
+from mtcil.settings import MachineSettings
+from mtcil.transfer import fetch
+
+KEPT = "What is finished is kept"
+
+
+def machine(jobs: int) -> MachineSettings:
+    return MachineSettings("cpu", jobs, "loky", None, False)
+
+
+# --- killed
+
+
+@pytest.mark.slow
+def test_a_dozen_kills_lose_nothing_and_leave_nobody(tmp_path):
+    ctrl_c, everyone = ("group", signal.SIGINT), ("group", signal.SIGKILL)
+    first, worker, stage = ((whom, signal.SIGKILL) for whom in ("first", "worker", "stage"))
+    plan = {
+        DOWNLOAD: [first, ctrl_c, everyone],
+        Case("extract_features", 2): [ctrl_c, worker, ("first", signal.SIGTERM)],
+        Case("learn_steps"): [first, ctrl_c, everyone],
+        Case("train_base", dvc=True): [first, stage, ctrl_c],
+    }
+    with new_yard(tmp_path / "project", seed=0, last=("learn_steps",)) as yard:
+        for case, kills in plan.items():
+            yard.seconds[case] = 3.0  # or so: what ends sooner is started again
+            yard.survive(case, len(kills), kills)
+    print(f"{yard.tally.total()} of 12 kills survived")
+
+
+@pytest.mark.slow
+def test_a_stage_and_its_workers_end_without_dvc(extracted):
+    values = params(".")
+    change(values, "machine.jobs", 2)
+    change(values, "base_training.fit.epochs", 100_000)
+    change(values, "base_training.fit.patience", None)
+    write_params(extracted, values)
+    as_dvc = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]])"
+    stage = [str(ROOT / "pipeline" / "train_base.py"), "words_3"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_STAGE": "train_base"}
+    command = [sys.executable, "-c", as_dvc, *stage]
+    first = start(command, extracted, environment, extracted / "said.txt")
+    while child_of(first.pid, "worker") is None:
+        assert first.poll() is None, (extracted / "said.txt").read_text()
+    first.kill()
+    first.wait()
+    assert wait_for_end(first.pid) == []
+
+
+def test_a_temporary_file_of_a_killed_process_goes_with_the_next_write(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from mtcil.files import part_file\n"
+        "with part_file(Path(sys.argv[1]), 'x.csv') as part: os._exit(9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, tmp_path]).returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".x.csv.") and left.suffix == ".part"
+    with part_file(tmp_path, "in use") as used:
+        write_text(tmp_path / "y.csv", "y")
+        assert {file.name for file in tmp_path.iterdir()} == {"y.csv", used.name}
+    assert [file.name for file in tmp_path.iterdir()] == ["y.csv"]
+
+
+# --- no room
+
+
+def test_what_was_there_outlives_a_full_disk(tmp_path):
+    save_plain({"x": torch.zeros(3)}, tmp_path / "x.pt")
+    before = files_in(tmp_path)
+    with pytest.raises(OSError) as caught, limited_files(2000):
+        save_plain({"x": torch.zeros(1000)}, tmp_path / "x.pt")
+    assert caught.value.filename == str(tmp_path / "x.pt")
+    assert files_in(tmp_path) == before
+
+
+@contextlib.contextmanager
+def limited_files(n_bytes: int):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def extracted(tmp_path) -> Path:
+    """As after extract_features, with older records: noise as features of 12 clips per word."""
+    values = params(".")
+    words = values["datasets"]["words"]["classes"]
+    write_params(tmp_path, values)
+    folder = tmp_path / "data" / "features" / "words"
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0).normal(size=(12 * len(words), 32, 32))
+    np.save(folder / "features.npy", noise.astype(np.float32))
+    rows = [f"{word}/{i},{word},{i},0,1.0" for word in words for i in range(12)]
+    (folder / "clips.csv").write_text("\n".join(["id,class,group,fold,seconds", *rows, ""]))
+    write_text(tmp_path / "metrics" / "records" / "train_base" / "words_3" / "records.csv", "old\n")
+    return tmp_path
+
+
+def assert_fails(study: Path, says: str, before: str = "") -> None:
+    """Stage train_base ends with one line, and with the files that there were."""
+    there = files_in(study)
+    done = run_stage(study, "train_base", "words_3", before=before)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: "), done.stderr
+    assert says in done.stderr and KEPT in done.stderr, done.stderr
+    assert files_in(study) == there
+
+
+def assert_works(study: Path) -> None:
+    done = run_stage(study, "train_base", "words_3")
+    assert done.returncode == 0, done.stderr
+    assert "old" not in (study / "metrics/records/train_base/words_3/records.csv").read_text()
+
+
+@pytest.mark.slow
+def test_a_stage_on_a_full_disk_says_so_and_works_when_there_is_room(extracted):
+    values = params(".")
+    change(values, "machine.jobs", 2)  # the limit is handed down to workers
+    write_params(extracted, values)
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))"
+    assert_fails(extracted, "File too large. Make room and run it again", limit)
+    assert_works(extracted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["size=4k", "ro"])
+def test_a_small_or_read_only_file_system_is_told_apart(extracted, options):
+    place = extracted / ".checkpoints"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount here, and not in every container")
+    try:
+        says = "No space left on device. Make room" if options != "ro" else "Read-only file system"
+        assert_fails(extracted, says)
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_file_where_a_folder_should_be_is_named(extracted):
+    (extracted / ".checkpoints").write_text("mine")
+    assert_fails(extracted, ".checkpoints: File exists. Make it writable")
+    assert (extracted / ".checkpoints").read_text() == "mine"
+
+
+# --- no memory, no GPU, no worker
+
+
+def killed(x: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def too_large(x: int) -> None:
+    torch.empty(10**14)
+
+
+def too_large_for_numpy(x: int) -> None:
+    np.ones(10**14)
+
+
+def gpu_full(x: int) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
+
+
+def gpu_lost(x: int) -> None:
+    raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be ...")
+
+
+def wrong(x: int) -> None:
+    raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)")
+
+
+@pytest.mark.parametrize(
+    ("jobs", "fault", "says"),
+    [
+        (2, killed, r"a worker process ended .* \(.*SIGKILL\(-9\).*\).* machine\.jobs lower"),
+        (1, too_large, r"not enough memory .*allocate memory.* machine\.jobs lower"),
+        (1, too_large_for_numpy, r"not enough memory \(Unable to allocate"),
+        (2, gpu_full, r"not enough memory \(CUDA out of memory.* machine\.jobs lower"),
+        (
+            1,
+            gpu_lost,
+            r"GPU failed \(CUDA error: unspecified launch failure\).* machine\.device: cpu",
+        ),
+    ],
+)
+def test_a_fault_in_a_run_is_one_line_that_says_what_to_do(jobs, fault, says):
+    with pytest.raises(SystemExit, match=rf"^error: .*{says}.*{KEPT}[^\n]*$"), told_in_one_line():
+        list(run_all(fault, [(0,), (1,)], machine(jobs)))
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), told_in_one_line():
+        list(run_all(wrong, [(0,)], machine(1)))
+    with pytest.raises(FileNotFoundError), told_in_one_line():
+        Path("there is no such file").read_text()
+
+
+# --- the clock
+
+
+@pytest.mark.parametrize("when", [0, 4_000_000_000], ids=["1970", "2096"])
+def test_the_clock_does_not_matter_to_checkpoints(tmp_path, monkeypatch, when):
+    place = Checkpoint(tmp_path, "key")
+    place.save({"n": 1})
+    os.utime(place.file, (when, when))
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0 - when)
+    assert place.load() == {"n": 1}
+    with whole_file(tmp_path / "x") as part:
+        os.utime(part, (when, when))
+    place.save({"n": 2})
+    assert place.load() == {"n": 2}
+    assert {file.name for file in tmp_path.iterdir()} == {"key.pt", "x"}
+
+
+@pytest.mark.parametrize("when", [0, 4_000_000_000], ids=["1970", "2096"])
+def test_the_clock_does_not_matter_to_downloads(tmp_path, server: Server, when):  # noqa: F811
+    break_off(server, tmp_path, 300_000)
+    for file in (tmp_path / "partial").iterdir():
+        os.utime(file, (when, when))
+    archive = fetch(server.source(), tmp_path / "out", tmp_path / "partial")
+    assert server.requests[-1]["Range"] == "bytes=300000-"
+    assert archive.read_bytes() == CONTENT
+
+
+def test_no_code_asks_what_time_it_is():
+    for file in sorted([*PACKAGE_DIR.rglob("*.py"), *(ROOT / "pipeline").glob("*.py")]):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            said = ast.unparse(node) if isinstance(node, ast.Attribute | ast.alias) else ""
+            assert said not in ("time.time", "datetime", "datetime.datetime"), file.name
+            assert not said.endswith(("st_mtime", "st_ctime", "st_mtime_ns")), file.name
