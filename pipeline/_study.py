@@ -30,13 +30,14 @@ def row_of(study: Study, section: str, name: str) -> Any:
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Check the whole `params.yaml`, then call `stage(study, *arguments)`."""
+    """Check the whole `params.yaml`, then call `stage(study, row)`, or `stage(study)`."""
     die_with_dvc()
+    rows = [given.rpartition("@")[2] for given in sys.argv[1:]]  # of $DVC_STAGE: safe in a shell
     try:
         with told_in_one_line():
-            check_arguments(stage, *sys.argv)
+            check_arguments(stage, sys.argv[0], *rows)
             study: Study = read_study(PARAMS)
-            stage(study, *sys.argv[1:])
+            stage(study, *rows)
     finally:  # all is written or said; Ctrl-C would only make the end a noisy one
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -200,7 +200,7 @@ def test_every_look_up_by_name_is_known_to_these_tests(name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_has_its_file_and_runs_the_studys_own_package(name):
-    script, key = f"${{root}}/pipeline/{name}.py", " ${key}" * ("foreach" in STAGES[name])
+    script, key = f"${{root}}/pipeline/{name}.py", ' "$DVC_STAGE"' * ("foreach" in STAGES[name])
     assert (PIPELINE / f"{name}.py").is_file()
     assert body(STAGES[name])["cmd"] == f"PYTHONPATH=${{root}}/src python {script}{key}"
 

@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mtcil.archives import read_members
 from mtcil.errors import UserError
 from mtcil.results import read_stage
+from mtcil.runs import method_settings
 
 FUZZ = Path(__file__).resolve().parents[1] / "fuzz"
 sys.path.insert(0, str(FUZZ))
 TARGETS = {path.stem: importlib.import_module(path.stem) for path in sorted(FUZZ.glob("*_*.py"))}
 BOUNDED = settings(
-    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],  # a smaller number is no simpler damage
+)  # fmt: skip
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
 
@@ -237,6 +239,17 @@ def test_records_of_a_dataset_that_the_row_no_longer_has_are_refused(tmp_path):
 def test_params_that_say_a_type_that_their_value_is_not_of_are_refused(text):
     with pytest.raises(UserError, match=r"cannot be read as YAML|must hold sections"):
         TARGETS["params_text"]._read(text.encode())
+
+
+@pytest.mark.parametrize(
+    "kind", [None, 3, 1 << 20_000, ["ccil"], {}], ids=lambda k: type(k).__name__
+)
+def test_a_method_whose_kind_is_no_name_is_refused(kind):
+    target = TARGETS["params_text"]
+    study = target._read(target.DEMO.read_bytes())
+    study = replace(study, methods=study.methods | {"mine": {"kind": kind}})
+    with pytest.raises(UserError, match=r"methods\.mine\.kind must be the name"):
+        method_settings(study, "mine")
 
 
 def test_a_message_about_params_is_short_however_long_the_value():

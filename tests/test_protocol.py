@@ -101,3 +101,20 @@ def test_each_purpose_has_its_own_seed_and_it_never_changes():
     assert seed_for(0, "split") == 3769940940748469125
     assert seed_for(0, "split") != seed_for(0, "class order") != seed_for(1, "split")
     assert numpy_generator(3, "x").integers(1 << 30) == numpy_generator(3, "x").integers(1 << 30)
+
+
+def test_a_group_of_several_classes_leaves_no_part_without_one():
+    # g4 has all classes, g0 + g2 and g1 + g3 have them together: one way to divide them, or few.
+    classes = [[0, 1, 3, 4], [0, 1, 2, 3], [0, 2, 3, 4], [0, 4], [0, 1, 2, 3, 4]]
+    labels = np.array([label for of_group in classes for label in of_group])
+    groups = np.array([f"g{i}" for i, of_group in enumerate(classes) for _ in of_group])
+    for seed in range(30):
+        rows = split_clips(labels, groups, shares("group"), rng(seed))
+        assert all(set(labels[rows[part]]) == {0, 1, 2, 3, 4} for part in rows)
+
+
+def test_groups_that_cannot_be_divided_are_refused():
+    labels = np.array([0, 1, 2, 0, 1, 3, 2, 3, 0, 1, 2, 3])  # g3 has all, no two of the others do
+    groups = np.array(["g0"] * 3 + ["g1"] * 3 + ["g2"] * 2 + ["g3"] * 4)
+    with pytest.raises(ValueError, match="no division of the speakers or recordings"):
+        split_clips(labels, groups, shares("group"), rng())

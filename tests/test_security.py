@@ -98,7 +98,7 @@ def test_their_safe_forms_are_not():
 
 COMMAND = re.compile(
     r"PYTHONPATH=\$\{root\}/src python \$\{root\}/pipeline/(\w+)\.py"
-    r"( \$\{key\}| \"\$DVC_STAGE\")?"
+    r"( \"\$DVC_STAGE\")?"
 )
 
 
@@ -118,10 +118,6 @@ HOSTILE = {
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason='DVC puts ${key} into the shell as it is; "$DVC_STAGE" in its place would not',
-)
 def test_the_name_of_a_row_runs_no_command(tmp_path):
     values = params(str(ROOT))
     (words,) = values["datasets"].values()

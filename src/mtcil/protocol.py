@@ -1,7 +1,7 @@
 """Who learns what when: class order, tasks of the base step, and the split of the clips."""
 
+import itertools
 from collections import defaultdict
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mtcil.settings import Heads, SplitSettings
 
 PARTS = ("train", "test", "validation")
+ATTEMPTS = 1000  # to divide groups of several classes so that no part lacks a class
 
 
 def draw_class_order(classes: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
@@ -29,12 +30,12 @@ def draw_tasks(heads: Heads, n_base: int, rng: np.random.Generator) -> list[tupl
     """
     if heads.sizes is None:
         sizes = range(n_base, 1, -1)
-        return [task for size in sizes for task in combinations(range(n_base), size)]
+        return [task for size in sizes for task in itertools.combinations(range(n_base), size)]
     waiting: dict[int, list[tuple[int, ...]]] = {}
     tasks = []
     for size in heads.sizes:
         if not waiting.get(size):
-            subsets = list(combinations(range(n_base), size))
+            subsets = list(itertools.combinations(range(n_base), size))
             waiting[size] = [subsets[i] for i in rng.permutation(len(subsets))]
         tasks.append(waiting[size].pop(0))
     return tasks
@@ -63,7 +64,8 @@ def split_clips(
         Sorted clip indices by part; disjoint, and together all clips.
 
     Raises:
-        ValueError: a class has fewer than 3 clips (or groups), so a part would lack it.
+        ValueError: a class has fewer than 3 clips (or groups), so a part would lack it; or no
+            division of the groups was found in which every part has every class.
     """
     shares = np.array([settings.train, settings.test, settings.validation])
     if settings.kind == "random":
@@ -105,17 +107,48 @@ def _split_by_group(
                 f"class {label} has {np.count_nonzero(counts[:, label])} speakers or recordings; "
                 "a split by group needs 3 or more. Use split.kind: random."
             )
+    found = itertools.chain([_divide], itertools.repeat(_divide_anyhow, ATTEMPTS))
+    for divide in found:
+        part_of_group = divide(counts, shares, rng)
+        has = [(counts[part_of_group == part] > 0).any(axis=0) for part in range(len(PARTS))]
+        if np.array_equal(np.all(has, axis=0), counts.any(axis=0)):
+            return part_of_group[group_of]
+    raise ValueError(
+        "no division of the speakers or recordings was found in which train, test and validation "
+        "all have every class. Use split.kind: random."
+    )
+
+
+def _divide(
+    counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The part of each group; where groups hold several classes, a part may be left without one."""
     wanted = shares[:, None] * counts.sum(axis=0)  # (part, class)
-    part_of_group = np.full(len(names), -1)
+    part_of_group = np.full(len(counts), -1)
     held = np.zeros_like(wanted)
     for group in _seed_groups(counts, rng):
         _place(group, _neediest(counts[group], wanted, held), part_of_group, held, counts)
-    shuffled = rng.permutation(len(names))
+    shuffled = rng.permutation(len(counts))
     for group in shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]:
         if part_of_group[group] < 0:
             cost = _cost_of_adding(counts[group], wanted, held)
             _place(int(group), int(cost.argmin()), part_of_group, held, counts)
-    return part_of_group[group_of]
+    return part_of_group
+
+
+def _divide_anyhow(
+    counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The part of each group, drawn from those that lack one of its classes while there are any."""
+    wanted = shares[:, None] * counts.sum(axis=0)  # (part, class)
+    part_of_group = np.full(len(counts), -1)
+    held = np.zeros_like(wanted)
+    for group in rng.permutation(len(counts)):
+        lacking = np.flatnonzero(((held == 0) & (counts[group] > 0)).any(axis=1))
+        cost = _cost_of_adding(counts[group], wanted, held)
+        part = rng.choice(lacking) if len(lacking) else cost.argmin()
+        _place(int(group), int(part), part_of_group, held, counts)
+    return part_of_group
 
 
 def _seed_groups(counts: NDArray[np.float64], rng: np.random.Generator) -> list[int]:

@@ -242,7 +242,9 @@ def method_settings(
     if changed:
         where += f" with {dict(changed)}"
     values = {**study.methods[name], **(changed or {})}
-    kind = str(values.pop("kind", name))
+    kind = values.pop("kind", name)
+    if not isinstance(kind, str):
+        raise UserError(f"{where}.kind must be the name of a file of mtcil/methods.")
     return kind, build(find("methods", kind).Config, values, where)
 
 
