@@ -58,7 +58,7 @@ def test_new_class_loss_sees_the_new_logits_alone():
 
 
 def test_distillation_weight_by_hand():
-    assert distillation_weight(2.0, 8, 2, 0.5) == pytest.approx(4.0)  # 2 (8 / 2) ** 0.5
+    assert distillation_weight(2.0, 18, 2, 1.5) == pytest.approx(54.0)  # 2 (18 / 2) ** 1.5
 
 
 def per_head_loss(logits, labels, tasks, task_weight):

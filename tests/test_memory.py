@@ -73,3 +73,11 @@ def test_permuting_the_clips_permutes_the_choice():
     for order in list(permutations(range(6)))[::97]:
         shuffled = points[list(order)]
         assert {tuple(shuffled[i]) for i in herd(shuffled, 3)} == want
+
+
+def test_hold_out_never_takes_all():
+    assert [hold_out(n, 0.9) for n in (0, 1, 2, 3)] == [0, 0, 1, 2]
+
+
+def test_no_class_seen_needs_no_exemplar():
+    assert per_class(10, 0) == 0

@@ -95,6 +95,8 @@ def test_too_few_clips_or_groups_are_refused():
         split_clips(np.zeros(2, int), np.array(["a", "b"]), shares("random"), rng())
     with pytest.raises(ValueError, match="2 speakers or recordings"):
         split_clips(np.zeros(9, int), np.array(["a", "b", "a"] * 3), shares("group"), rng())
+    with pytest.raises(ValueError, match="1 speakers or recordings"):
+        split_clips(np.zeros(9, int), np.array(["a"] * 9), shares("group"), rng())
 
 
 def test_each_purpose_has_its_own_seed_and_it_never_changes():
