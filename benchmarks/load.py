@@ -53,7 +53,7 @@ def make_study(folder: Path) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
     shutil.copy(ROOT / "dvc.yaml", folder)
     dvc("init", "--no-scm", folder=folder)
-    shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+    dvc("config", "cache.type", "reflink,hardlink,symlink,copy", folder=folder)  # as the project's
 
 
 def dvc(*arguments: str, folder: Path, **variables: str) -> None:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from mtcil.figures import methods, methods_memory, methods_old_new
-from mtcil.figures._labels import columns, spread
+from mtcil.figures._labels import Frame, columns, name_points, overlap, spread
+from mtcil.figures._style import new_figure
 from mtcil.study import read_study
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
@@ -189,3 +190,20 @@ def test_points_near_each_other_share_a_column_of_names():
     found = columns(np.array([[0.0, 0.0], [20.0, 5.0], [40.0, 0.0], [100.0, 0.0], [10.0, 99.0]]))
     assert sorted(part.tolist() for part in found) == [[0, 1, 2], [3], [4]]
     assert [part.tolist() for part in columns(np.zeros((1, 2)))] == [[0]]
+
+
+def test_overlap_by_hand():
+    one, other, apart = Frame(0, 0, 4, 3), Frame(2, 1, 9, 2), Frame(5, 0, 6, 1)
+    assert overlap([one], [other, apart]) == 2.0  # 2 wide, 1 high
+    assert overlap([], [one]) == overlap([one], [apart]) == 0.0
+
+
+def test_no_name_lies_over_another_where_the_other_side_is_free():
+    # Toward the middle, the two names would meet.
+    figure, (axis,) = new_figure(1, height=4.0, width=5.0)
+    points, names = [(0.45, 0.5), (0.62, 0.5)], ["twelve chars", "also so long"]
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    figure.draw_without_rendering()
+    name_points(figure, axis, points, names)
+    one, other = (Frame(*text.get_window_extent().extents) for text in axis.texts)
+    assert overlap([one], [other]) == 0.0

@@ -1,6 +1,7 @@
 """Names beside points: in columns, ordered as the points; in a column none is over another."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,19 +19,20 @@ BESIDE = 12.0  # from the outermost point to its column
 def name_points(
     figure: Figure, axis: Axes, points: Sequence[tuple[float, float]], names: Sequence[str]
 ) -> None:
-    """Write each name beside its point, on the side of the middle, with a thin line to it.
+    """Write each name beside its point, on the side of the middle where that is free, with a line.
 
     Call it last, after `figure.draw_without_rendering()`: it measures in points on the page.
     """
     per_point = 72 / figure.dpi
     at = axis.transData.transform(points) * per_point
-    left, bottom, right, top = (float(edge) * per_point for edge in axis.bbox.extents)
-    for column in columns(at):
-        width = LETTER * max(len(names[i]) for i in column)
-        x = at[column, 0].max() + BESIDE
-        to_the_right = at[column, 0].mean() < (left + right) / 2 and x + width < right
-        x = x if to_the_right else at[column, 0].min() - BESIDE
-        lines = spread(at[column, 1], LINE, bottom + LINE / 2, top - LINE / 2)
+    frame = Frame(*(float(edge) * per_point for edge in axis.bbox.extents))
+    widths = np.array([LETTER * len(name) for name in names])
+    taken: list[Frame] = []
+    for column in sorted(columns(at), key=len, reverse=True):
+        lines = spread(at[column, 1], LINE, frame.bottom + LINE / 2, frame.top - LINE / 2)
+        sides = sides_of(at[column], widths[column], lines, frame)
+        x, to_the_right, frames = min(sides, key=lambda side: overlap(side[2], taken))
+        taken += frames
         for i, y in zip(column, lines, strict=True):
             axis.annotate(
                 names[i], points[i], (x - at[i, 0], y - at[i, 1]), textcoords="offset points",
@@ -39,6 +41,49 @@ def name_points(
                             "relpos": (0.0 if to_the_right else 1.0, 0.5), "shrinkA": 0,
                             "shrinkB": 2},
             ).set_in_layout(False)  # fmt: skip
+
+
+class Frame(NamedTuple):
+    """A rectangle on the page."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
+def sides_of(
+    at: NDArray[np.floating],
+    widths: NDArray[np.floating],
+    lines: NDArray[np.floating],
+    frame: Frame,
+) -> list[tuple[float, bool, list[Frame]]]:
+    """Where the names of a column may stand: where they begin or end, whether to the right of the
+    points, and the place of each; the side that is better for itself first.
+
+    A column may stand on either side if it stays within the figure there.
+    """
+    right_of, left_of = float(at[:, 0].max()) + BESIDE, float(at[:, 0].min()) - BESIDE
+    rows = list(zip(widths.tolist(), lines - LINE / 2, lines + LINE / 2, strict=True))
+    sides = [
+        (right_of, True, [Frame(right_of, low, right_of + w, high) for w, low, high in rows]),
+        (left_of, False, [Frame(left_of - w, low, left_of, high) for w, low, high in rows]),
+    ]
+    fits = [right_of + widths.max() < frame.right, left_of - widths.max() > frame.left]
+    if at[:, 0].mean() >= (frame.left + frame.right) / 2:
+        sides, fits = sides[::-1], fits[::-1]
+    return [side for side, fit in zip(sides, fits, strict=True) if fit] or [sides[0]]
+
+
+def overlap(frames: Sequence[Frame], taken: Sequence[Frame]) -> float:
+    """Area that two sets of rectangles share."""
+    total = 0.0
+    for one in frames:
+        for other in taken:
+            width = min(one.right, other.right) - max(one.left, other.left)
+            height = min(one.top, other.top) - max(one.bottom, other.bottom)
+            total += max(width, 0.0) * max(height, 0.0)
+    return total
 
 
 def columns(at: NDArray[np.floating]) -> list[NDArray[np.intp]]:
