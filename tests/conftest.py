@@ -35,6 +35,13 @@ def blobs(n_per_class: int, n_classes: int, seed: int) -> Clips:
     return Clips(x.to(memory_format=torch.channels_last), labels)
 
 
+@pytest.fixture(autouse=True)
+def numbers_as_small_as_they_come():
+    """Undo what a stage in this process did (`prepare_worker`): hypothesis needs all numbers."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def network_settings() -> NetworkSettings:
     return NETWORK

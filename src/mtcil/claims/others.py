@@ -45,7 +45,7 @@ def _others(scope: Scope) -> dict[str, list[Measure]]:
     for name in scope.study.comparison.methods:
         kind = (scope.study.methods[name] or {}).get("kind", name)
         sides = [scope.average(STAGE, row, method=name) for row in _rows(scope) if row]
-        counts = name not in NOT_OTHERS and kind != OUR_KIND
+        counts = name not in NOT_OTHERS and kind not in (METHOD, OUR_KIND)
         if counts and len(sides) == 2 and (sides[0] - sides[1]).numbers:
             found[name] = sides
     return found
