@@ -2,7 +2,8 @@
 
     python benchmarks/report.py [speech_commands=ARCHIVE urbansound8k=ARCHIVE]
 
-Archives are handed on to features.py. A peer that is not installed is left out with a line.
+Archives are handed on to features.py; load.py needs 20 GB for a while. A peer that is not
+installed is left out with a line.
 """
 
 import platform
@@ -17,6 +18,7 @@ PARTS = (
     ("training.py", "Training"),
     ("avalanche_peer.py", "Training, beside Avalanche"),
     ("overhead.py", "DVC and start-up"),
+    ("load.py", "Both datasets at full size"),
     ("gpu.py", "GPU"),
 )
 
