@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mtcil.errors import UserError, check_arguments, show, told_in_one_line
-from mtcil.processes import die_with_dvc
-from mtcil.study import Study, read_study
+
+sys.excepthook = show  # now: Ctrl-C may come during the imports that follow, which take seconds
+
+from mtcil.processes import die_with_dvc  # noqa: E402
+from mtcil.study import Study, read_study  # noqa: E402
 
 PARAMS = Path("params.yaml")
 RAW = Path("data/raw")
@@ -40,6 +43,3 @@ def run(stage: Callable[..., None]) -> None:
             stage(study, *rows)
     finally:  # all is written or said; Ctrl-C would only make the end a noisy one
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-sys.excepthook = show  # now: Ctrl-C may come while torch is imported, which takes seconds

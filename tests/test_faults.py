@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from kills import DOWNLOAD, Case, new_yard
+from kills import DOWNLOAD, Case, came_first, new_yard
 from test_transfer import CONTENT, Server, break_off, server  # noqa: F401
 from tiny_study import ROOT, change, files_in, params, run_stage, write_params
 from victims import child_of, start, wait_for_end
@@ -260,3 +260,12 @@ def test_no_code_asks_what_time_it_is():
             said = ast.unparse(node) if isinstance(node, ast.Attribute | ast.alias) else ""
             assert said not in ("time.time", "datetime", "datetime.datetime"), file.name
             assert not said.endswith(("st_mtime", "st_ctime", "st_mtime_ns")), file.name
+
+
+def test_a_traceback_is_excused_only_of_a_process_that_had_just_begun():
+    frames = '  File "x/pipeline/learn_steps.py", line 3\n  File "x/pipeline/_study.py", line 9\n'
+    end = "  x\nKeyboardInterrupt\n"
+    assert came_first("Traceback\n" + frames + end)
+    assert came_first("Traceback\n" + frames + '  File "x/src/mtcil/errors.py", line 3\n' + end)
+    assert not came_first("Traceback\n" + frames + '  File "x/src/mtcil/study.py", line 3\n' + end)
+    assert not came_first("Traceback\n" + frames + "ValueError: no\n")
