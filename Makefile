@@ -7,7 +7,7 @@ STUDIES := demo $(wildcard studies/*)
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check repro bench sync plots-page clean-checkpoints fuzz faults
+.PHONY: help setup demo test test-all check repro bench sync plots-page clean-checkpoints fuzz faults
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -25,13 +25,17 @@ demo: $(STAMP)  ## The whole pipeline on audio made here (minutes, two cores, no
 	@cat demo/metrics/tables/steps.md
 	@echo "Figures: demo/plots/. Try next: cd demo && dvc exp run -S exemplars=200"
 
-test: $(STAMP)  ## All tests.
+test: $(STAMP)  ## The fast tests.
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(STAMP)  ## All tests (about ten minutes on two cores).
 	$(BIN)/python -m pytest
 
-check: $(STAMP)  ## Format, lint, types and the fast tests.
+check: $(STAMP)  ## Format, lint, types, layers and the fast tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not slow"
 
 FUZZ_VENV := .venv-fuzz
@@ -62,8 +66,8 @@ bench: $(STAMP)  ## All benchmarks into benchmarks/RESULTS.md; ARCHIVES="speech_
 sync:  ## Copy the root's dvc.yaml into every study.
 	for study in $(STUDIES); do cp dvc.yaml $$study/dvc.yaml; done
 
-plots-page: $(STAMP)  ## Build the page of `dvc plots` anew, after an upgrade of DVC (needs npm).
+plots-page: $(STAMP)  ## Rebuild the page of `dvc plots`, after an upgrade of DVC (needs npm).
 	$(BIN)/python .dvc/page/build.py
 
-clean-checkpoints:  ## Forget the finished and half-finished runs of every study.
+clean-checkpoints:  ## Remove finished runs that killed stages left outside the records.
 	rm -rf .checkpoints $(addsuffix /.checkpoints,$(STUDIES))

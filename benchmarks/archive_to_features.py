@@ -23,17 +23,18 @@ from typing import Any
 import librosa
 import numpy as np
 from isal import igzip
+from size import sized
 
-from mtcil import extraction
-from mtcil.archives import format_of, read_members
-from mtcil.lookup import find
-from mtcil.settings import DatasetSettings, FeatureSettings
+from mtcil.audio import extraction
+from mtcil.audio.archives import format_of, read_members
+from mtcil.core.lookup import find
+from mtcil.settings.sections import DatasetSettings, FeatureSettings
 
 WORDS = FeatureSettings(16_000, 1.0, 1024, 512, True, log_mel=32)
 URBAN = FeatureSettings(22_050, 3.0, 1024, 512, False, 60, 12, 6, 7)
 SETTINGS = {"speech_commands": WORDS, "urbansound8k": URBAN}
 FULL_SIZE = {"speech_commands": 64_000, "urbansound8k": 8_732}  # clips in the paper's study
-ROUNDS = 5
+ROUNDS = sized(5, 1)
 
 Array = np.ndarray[Any, np.dtype[np.floating]]
 Way = Callable[[Sequence[Array]], Sequence[Array]]  # waveforms to features
@@ -156,7 +157,6 @@ def _settings(
         exemplars=0,
         features="",
         network="",
-        multitask="2",
         class_order=None,
         folds=None,
         exclude=tuple(exclude),

@@ -2,6 +2,7 @@
 
     python benchmarks/features.py                        # on sound made here
     python benchmarks/features.py speech_commands=ARCHIVE urbansound8k=ARCHIVE
+    python benchmarks/features.py --tiny                 # a few clips, no peers
 
 With archives, the clips are theirs, and the way from the archive to features.npy is timed too
 (archive_to_features.py). Times of features are CPU milliseconds per clip on one thread: medians
@@ -39,16 +40,17 @@ import numpy as np
 import torch
 from archive_to_features import URBAN, WORDS, Array, Row, Way
 from numpy.typing import NDArray
+from size import TINY, sized
 
-from mtcil import features
-from mtcil.archives import read_members
-from mtcil.audio import decode
-from mtcil.settings import FeatureSettings
+from mtcil.audio import features
+from mtcil.audio.archives import read_members
+from mtcil.audio.decode import decode
+from mtcil.settings.sections import FeatureSettings
 
-CLIPS, ROUNDS = 32, 31
+CLIPS, ROUNDS = sized((32, 31), (2, 1))
 OURS = (
     *("torch", "librosa", "soundfile", "numpy", "joblib", "numba", "scipy", "soxr"),
-    *("threadpoolctl", "tqdm", "isal"),
+    *("threadpoolctl", "tqdm", "isal", "pydantic", "ruamel.yaml"),
 )  # of requirements.txt
 PEERS = ("torchaudio==2.11.0", "nnAudio==0.3.4")
 
@@ -127,6 +129,8 @@ def measure(archives: dict[str, Path]) -> list[Row]:
 
 def _words_beside_peers(archives: dict[str, Path]) -> list[Row]:
     """`_measure_words` in the environment of the peers; here, where that cannot be made."""
+    if TINY:
+        return _measure_words(archives)
     directory = environment.ROOT / ".venv/features"
     pins = [
         line

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 import training
 from training import DEVICE, NETWORK, STUDY, clips
 
-from mtcil.base import train_base
-from mtcil.models import Network
-from mtcil.training import Streams
+from mtcil.learning.base_step import train_base
+from mtcil.learning.fit import Streams
+from mtcil.learning.network import Network
 
 
 def base_weights(epochs: int) -> torch.Tensor:
@@ -100,10 +100,11 @@ def new_network() -> Network:
 
 def main() -> None:
     if DEVICE.type != "cuda":
-        sys.exit("No GPU here: benchmarks/gpu.py measures what only a GPU can show.")
+        print("No GPU here: benchmarks/gpu.py measures what only a GPU can show.")
+        return
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
-    training.heads_table(repeats=3)
-    training.step_table(repeats=3)
+    training.heads_table()
+    training.step_table()
     training.jobs_table()
     determinism()
     for batch in (32, 256):

@@ -1,8 +1,9 @@
 """Both datasets at full size, on made audio: time, memory and disk of their first two stages.
 
-`python benchmarks/load.py [FOLDER]` prints Markdown. It needs about 20 GB in FOLDER (else where
-temporary files go) and some minutes. Words: 20 of 3,200 clips by `synthetic_words`. City sounds:
-8,732 clips of noise in the layout of UrbanSound8K, up to 4 s, of mixed rates, channels and formats.
+`python benchmarks/load.py [FOLDER] [--tiny]` prints Markdown. It needs about 20 GB in FOLDER (else
+where temporary files go) and some minutes. Words: 20 of 3,200 clips by `synthetic_words`. City
+sounds: 8,732 clips of noise in the layout of UrbanSound8K, up to 4 s, of mixed rates, channels and
+formats.
 """
 
 import os
@@ -18,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 import yaml
+from size import arguments, sized
 
-from mtcil.archives import write_tar
-from mtcil.datasets._waves import wav_bytes
+from mtcil.audio.archives import write_tar
+from mtcil.audio.waves import wav_bytes
 from mtcil.datasets.urbansound8k import CLASSES
 
 ROOT = Path(__file__).parents[1]
-N_URBAN = 8_732
+N_URBAN, N_WORDS = sized(8_732, 300), sized(64_000, 240)
 FORMATS = (  # sample rate, channels, subtype: the commonest of UrbanSound8K and the extremes
     (44_100, 2, "PCM_16"), (44_100, 2, "PCM_24"), (48_000, 2, "PCM_16"), (96_000, 2, "PCM_24"),
     (44_100, 1, "PCM_16"), (22_050, 1, "PCM_16"), (11_025, 1, "PCM_16"), (8_000, 1, "PCM_16"),
@@ -47,8 +49,9 @@ def city_sounds() -> Iterator[tuple[str, bytes]]:
 def make_study(folder: Path) -> None:
     """The root's study with synthesised words."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
-    values["root"] = str(ROOT)
-    values["datasets"]["gsc"]["kind"] = "synthetic_words"
+    values |= {"root": str(ROOT), "settings": str(ROOT / "settings.yaml")}
+    words = values["datasets"]["gsc"]
+    words |= {"kind": "synthetic_words", "clips_per_class": N_WORDS // len(words["classes"])}
     folder.mkdir()
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
     shutil.copy(ROOT / "dvc.yaml", folder)
@@ -112,7 +115,7 @@ def seconds_of_status(folder: Path, *targets: str) -> float:
 
 
 def main() -> None:
-    where = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    where = Path(arguments()[0]) if arguments() else None
     with tempfile.TemporaryDirectory(dir=where) as temporary:
         study, archive = Path(temporary, "study"), Path(temporary, "UrbanSound8K.tar")
         make_study(study)
@@ -120,8 +123,8 @@ def main() -> None:
         empty = seconds_of_status(study)
         print("| stage | clips | wall | peak memory | written |\n| --- | --- | --- | --- | --- |")
         for stage, n_clips in (
-            ("download@gsc", 64_000), ("download@us8k", N_URBAN),
-            ("extract_features@gsc", 64_000), ("extract_features@us8k", N_URBAN),
+            ("download@gsc", N_WORDS), ("download@us8k", N_URBAN),
+            ("extract_features@gsc", N_WORDS), ("extract_features@us8k", N_URBAN),
         ):  # fmt: skip
             before = on_disk(study)
             seconds, peak = measured(stage, study, MTCIL_SOURCE_US8K=str(archive))

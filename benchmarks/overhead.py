@@ -1,28 +1,30 @@
 """What DVC and start-up cost beside the work: a no-op repro, and each stage's imports.
 
-`python benchmarks/overhead.py` prints Markdown. The demo must have been run.
+`python benchmarks/overhead.py [--tiny]` prints Markdown. The demo must have been run.
 """
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import yaml
+from size import sized
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'pipeline'}"}
 
 
-def seconds(command: list[str], folder: Path, repeats: int = 3) -> float:
-    """Median wall seconds of a command."""
+def seconds(command: list[str], folder: Path) -> float:
+    """Median CPU seconds of a command, its children included."""
     found = []
-    for _ in range(repeats):
-        start = time.perf_counter()
+    for _ in range(sized(3, 1)):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
-        found.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return statistics.median(found)
 
 
@@ -38,9 +40,9 @@ def stage_counts(study: Path) -> dict[str, int]:
 
 def main() -> None:
     counts = stage_counts(ROOT)
-    print("\n| stage | in the root study | start-up, s | torch |\n| --- | --- | --- | --- |")
+    print("\n| stage | in the root study | start-up, CPU s | torch |\n| --- | --- | --- | --- |")
     total = 0.0
-    for name, count in counts.items():
+    for name, count in sized(list(counts.items()), [("summarise", 1)]):
         code = f"import sys, {name}; print('torch' in sys.modules)"
         command = [sys.executable, "-c", code]
         each = seconds(command, ROOT)
@@ -49,9 +51,12 @@ def main() -> None:
         print(f"| {name} | {count} | {each:.2f} | {'yes' if 'True' in done.stdout else 'no'} |")
     print(f"\nAll {sum(counts.values())} start-ups of the root study: {total:.0f} s.")
     demo = ROOT / "demo"
-    noop = seconds(["dvc", "repro"], demo)
-    print(f"A `dvc repro` of the demo ({sum(stage_counts(demo).values())} stages) that has nothing")
-    print(f"to do: {noop:.1f} s; `dvc status`: {seconds(['dvc', 'status'], demo):.1f} s.")
+    print(f"\nDVC in the demo ({sum(stage_counts(demo).values())} stages), CPU s:")
+    print("\n| command | CPU s |\n| --- | --- |")
+    commands = ("repro", "status", "metrics show", "metrics diff HEAD~1", "plots diff HEAD~1")
+    for text in sized(commands, ("version",)):
+        dvc = [sys.executable, "-m", "dvc", *text.split()]
+        print(f"| dvc {text}{' (nothing to do)' * (text == 'repro')} | {seconds(dvc, demo):.1f} |")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The same losses, batches, phases and optimiser as `mtcil.methods.ccil`, with the teacher, the
 frozen blocks and the validation pass run anew in every batch and epoch. It is what the fast form
-is measured against, and it must give the same network but for rounding.
+is measured against, and it must give the same network except for rounding.
 """
 
 import math
@@ -10,10 +10,10 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mtcil.losses import distillation_loss, distillation_weight, new_class_loss
+from mtcil.learning.fit import learning_rate
+from mtcil.learning.losses import distillation_loss, distillation_weight, new_class_loss
+from mtcil.learning.network import copy_state, frozen_copy, train_mode, widen_head
 from mtcil.methods.ccil import balanced_set, batches_of
-from mtcil.models import copy_state, frozen_copy, train_mode, widen_head
-from mtcil.training import learning_rate
 
 
 def learn_step(learner, clips, training, config, streams, report=None):

@@ -1,7 +1,7 @@
 """Training: heads per epoch, the fast step against the obvious one, whole runs, two jobs.
 
-One thread per process, CPU seconds, interleaved, medians. `python benchmarks/training.py` prints
-Markdown; the clips are made here: speed does not depend on what they hold.
+One thread per process, CPU seconds, interleaved, medians. `python benchmarks/training.py [--tiny]`
+prints Markdown; the clips are made here: speed does not depend on what they hold.
 """
 
 import os
@@ -18,25 +18,29 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import straightforward  # noqa: E402
 import torch  # noqa: E402
+from size import sized  # noqa: E402
 
-from mtcil.base import train_base  # noqa: E402
-from mtcil.clips import Clips, of_labels  # noqa: E402
-from mtcil.data import load_split  # noqa: E402
-from mtcil.device import prepare_worker  # noqa: E402
-from mtcil.learner import Learner  # noqa: E402
-from mtcil.methods import StepClips, ccil  # noqa: E402
-from mtcil.models import Network  # noqa: E402
-from mtcil.parallel import run_all  # noqa: E402
-from mtcil.protocol import draw_tasks  # noqa: E402
-from mtcil.randomness import numpy_generator  # noqa: E402
-from mtcil.runs import method_settings  # noqa: E402
-from mtcil.settings import Heads  # noqa: E402
-from mtcil.study import read_study  # noqa: E402
-from mtcil.training import Streams  # noqa: E402
-from mtcil.trajectory import Plan, advance  # noqa: E402
-from mtcil.trajectory import start as begin  # noqa: E402
+from mtcil.core.randomness import numpy_generator  # noqa: E402
+from mtcil.learning.base_step import train_base  # noqa: E402
+from mtcil.learning.clips import Clips, of_labels  # noqa: E402
+from mtcil.learning.fit import Streams  # noqa: E402
+from mtcil.learning.learner import Learner  # noqa: E402
+from mtcil.learning.network import Network  # noqa: E402
+from mtcil.learning.protocol import draw_tasks  # noqa: E402
+from mtcil.learning.split import load_split  # noqa: E402
+from mtcil.learning.steps import StepClips  # noqa: E402
+from mtcil.learning.trajectory import Plan, advance  # noqa: E402
+from mtcil.learning.trajectory import start as begin  # noqa: E402
+from mtcil.methods import ccil  # noqa: E402
+from mtcil.running.device import prepare_worker  # noqa: E402
+from mtcil.running.jobs import method_settings  # noqa: E402
+from mtcil.running.parallel import run_all  # noqa: E402
+from mtcil.settings.files import read_study  # noqa: E402
+from mtcil.settings.sections import Heads  # noqa: E402
+from mtcil.settings.study import MULTITASK, SINGLE  # noqa: E402
 
 STUDY = read_study(ROOT / "studies/ten_words/params.yaml")
+REPEATS = sized(3, 1)
 NETWORK = STUDY.networks["gsc"]
 TABLE_1 = ("5", "5-4", "5-4-3", "5-4-3-2", "5-4-4", "5-4-4-4", "5-4-4-4-4", "5-4-4-4-4-4", "all")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -73,18 +77,17 @@ def epoch_seconds(train: Clips, heads: str, passes: str) -> float:
     return measure(3) - measure(1)
 
 
-def heads_table(repeats: int) -> None:
-    train = clips(320, 5)
-    cases = [
-        (h, p) for h in TABLE_1 for p in ("separate", "shared") if (h, p) != ("all", "separate")
-    ]
+def heads_table() -> None:
+    train = clips(sized(320, 16), 5)
+    table = sized(TABLE_1, ("5", "5-4", "all"))
+    cases = [(h, p) for h in table for p in ("separate", "shared") if (h, p) != ("all", "separate")]
     found: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         for case in cases:
             found[case].append(epoch_seconds(train, *case))
     one = statistics.median(found["5", "separate"])
     print("\n| heads | separate, x one head | shared, x one head |\n| --- | --- | --- |")
-    for heads in TABLE_1:
+    for heads in table:
         cells = [
             f"{statistics.median(found[heads, p]) / one:.2f}" if (heads, p) in found else ""
             for p in ("separate", "shared")
@@ -92,15 +95,15 @@ def heads_table(repeats: int) -> None:
         print(f"| {heads} | {' | '.join(cells)} |")
 
 
-def step_table(repeats: int) -> None:
+def step_table() -> None:
     """The fast step and the obvious one with the same epochs, on the same clips."""
-    train, validation = clips(336, 6), clips(48, 6)
+    train, validation = clips(sized(336, 32), 6), clips(48, 6)
     memory = torch.cat([of_labels(train, c, c + 1)[:25] for c in range(4)])
-    step = StepClips(train[of_labels(train, 4, 6)], train[memory], validation)
+    step = StepClips(train[of_labels(train, 4, 6)], train[memory], validation, per_class=16)
     old = Learner(Network(NETWORK, 4, torch.Generator().manual_seed(0)).to(DEVICE).eval())
     training, (_, config) = STUDY.step_training, method_settings(STUDY, "ccil")
 
-    first, then = training.head_first.epochs, training.then_all.epochs
+    first, then = sized((training.head_first.epochs, training.then_all.epochs), (1, 1))
 
     def phases(first: int, then: int):  # patience as long: validated each epoch, never stopped
         return replace(
@@ -117,7 +120,7 @@ def step_table(repeats: int) -> None:
         ("both", phases(first, then)),
     ):
         seconds: dict[str, list[float]] = {"obvious": [], "ours": []}
-        for _ in range(repeats):
+        for _ in range(REPEATS):
             networks = {}
             for label, method in (("obvious", straightforward), ("ours", ccil)):
                 start = now()
@@ -143,10 +146,10 @@ def runs_table(seeds: Sequence[int]) -> None:
             print(f"| {folder.name} | | not extracted here | | |")
             continue
         n_base = dataset.steps[0]
-        for heads in (str(n_base), dataset.multitask):
+        for heads in (row.heads for row in map(study.base_models[name].get, (SINGLE, MULTITASK))):
             spent = []
             for seed in seeds:
-                data = load_split(features, dataset, study.split, seed, DEVICE)
+                data = load_split(features, dataset, study.split_of("random"), seed, DEVICE)
                 tasks = draw_tasks(
                     Heads.parse(heads, n_base), n_base, numpy_generator(seed, "tasks")
                 )
@@ -174,7 +177,7 @@ def runs_table(seeds: Sequence[int]) -> None:
 def one_base(seed: int) -> int:
     device = prepare_worker(DEVICE.type)
     train = clips(160, 5)
-    fit = replace(STUDY.base_training.fit, epochs=12, patience=None)
+    fit = replace(STUDY.base_training.fit, epochs=sized(12, 1), patience=None)
     settings = replace(STUDY.base_training, fit=fit)
     train_base(train, train[:0], [(0, 1, 2, 3, 4)], "shared", NETWORK, settings, Streams(seed, 0))
     return int(device.type == "cuda")
@@ -187,7 +190,7 @@ def jobs_table() -> None:
         machine = replace(STUDY.machine, jobs=jobs)
         list(run_all(one_base, [(0,), (1,)], machine))  # workers are warm
         start = time.perf_counter()
-        list(run_all(one_base, [(seed,) for seed in range(8)], machine))
+        list(run_all(one_base, [(seed,) for seed in range(sized(8, 2))], machine))
         seconds = time.perf_counter() - start
         first = first or seconds
         print(f"| {jobs} | {seconds:.1f} | {first / seconds:.2f} |")
@@ -197,7 +200,7 @@ if __name__ == "__main__":
     prepare_worker(DEVICE.type)
     device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU, one thread"
     print(f"torch {torch.__version__}, {device}")
-    heads_table(repeats=3)
-    step_table(repeats=3)
-    runs_table(seeds=(100, 101))
+    heads_table()
+    step_table()
+    runs_table(seeds=sized((100, 101), ()))
     jobs_table()

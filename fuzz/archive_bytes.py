@@ -12,8 +12,9 @@ from pathlib import Path
 
 from mutations import mutated
 
-from mtcil import archives, lookup
-from mtcil.errors import UserError
+from mtcil.audio import archives
+from mtcil.core import lookup
+from mtcil.core.errors import UserError
 
 MAX_BYTES = 16 * 1024  # of an input
 BLOCK = tarfile.BLOCKSIZE

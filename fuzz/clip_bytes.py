@@ -8,8 +8,8 @@ import numpy as np
 import soundfile
 from mutations import mutated
 
-from mtcil import audio
-from mtcil.settings import FeatureSettings
+from mtcil.audio import decode as audio
+from mtcil.settings.sections import FeatureSettings
 
 MAX_BYTES = 8 * 1024  # of an input
 SETTINGS = (

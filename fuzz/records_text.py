@@ -6,27 +6,59 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from mutations import mutated
 
-from mtcil.curves import confusion_rows, exemplar_curve, step_curve
-from mtcil.errors import UserError
-from mtcil.lookup import find, names
-from mtcil.results import by_seed, confusion_from_text, headline_runs, read_stage
-from mtcil.study import Study, read_study
+from mtcil.core.errors import UserError
+from mtcil.core.lookup import find, names
+from mtcil.learning.trajectory import StepResult
+from mtcil.records.rows import TABLES, Run, confusion_from_text, step_rows
+from mtcil.records.tables import (
+    by_seed,
+    file_of,
+    headline_runs,
+    known_runs,
+    read_stage,
+    write_records,
+)
+from mtcil.reporting.dvc_plots import confusion_rows, exemplar_curve, step_curve
+from mtcil.settings.files import read_study
+from mtcil.settings.study import Study
 
 MAX_BYTES = 8 * 1024  # of an input
 DEMO = Path(__file__).resolve().parents[1] / "demo"
-TABLES = ("records", "matrix", "confusion")
-ROW = "words_4-3-2"
+DATASET, STEPS = "words", (4, 2, 2)
+BASES = {"single": "4", "multitask": "4-3-2"}
 ODD = (b"", b"nan", b"-1", b"1e999", b"abc", b"0", b"9" * 25, b"3.5", b"1 2;3", b'"', b"\xff")
 
 
 @functools.cache
 def seeds() -> list[bytes]:
-    """The demo's records, matrices and confusion counts."""
-    folder = DEMO / "metrics" / "records" / "learn_steps" / ROW
-    return [(folder / f"{name}.csv").read_bytes() for name in TABLES]
+    """Records, matrices and confusion counts of four runs, as a stage writes them."""
+    rows: dict[str, list[dict]] = {name: [] for name in TABLES}
+    for k, (base, heads) in enumerate(BASES.items()):
+        for seed in range(2):
+            run = Run(
+                *(DATASET, "random", base, heads, "separate", "none"),
+                *("ccil", "CE_N+CE_O", "two_step", "early", 60, seed),
+            )
+            for name, made in step_rows(run, STEPS, _results(seed), f"{k}{seed}" * 8).items():
+                rows[name] += made
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Path(folder, "learn_steps")
+        for name in TABLES:
+            write_records(stage, DATASET, rows[name], name)
+        return [file_of(stage, DATASET, name).read_bytes() for name in TABLES]
+
+
+def _results(seed: int) -> list[StepResult]:
+    """A result of each step: most clips of a class are right, some of another class."""
+    results = []
+    for n_seen in np.cumsum(STEPS):
+        counts = np.eye(n_seen, dtype=np.int64) * 20 + np.arange(n_seen) % (3 + seed)
+        results.append(StepResult(counts, {"head_first": 3, "then_all": 5}, 60 * 4096, 0, 0, 9))
+    return results
 
 
 @functools.cache
@@ -56,13 +88,14 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 def check(data: bytes) -> None:
     """Read `data` as each table of records and do what the stages do with it."""
     with tempfile.TemporaryDirectory() as folder:
-        rows, at = {ROW: study().base_models[ROW]}, Path(folder, "learn_steps", ROW)
-        at.mkdir(parents=True)
+        stage = Path(folder, "learn_steps")
+        stage.mkdir()
         for name in TABLES:
-            (at / f"{name}.csv").write_bytes(data)
+            file_of(stage, DATASET, name).write_bytes(data)
+        known_runs([stage], DATASET)
         for name in TABLES:
             try:
-                records = read_stage(Path(folder), "learn_steps", rows, name)
+                records = read_stage(Path(folder), "learn_steps", [DATASET], name)
             except UserError as error:
                 assert len(str(error)) < 3000, "a message for people is short"
                 continue
@@ -76,10 +109,10 @@ def use(name: str, records: pd.DataFrame) -> None:
     if name == "confusion":
         for text in records["counts"]:
             confusion_from_text(text)
-        confusion_rows(headline_runs(records, "words", "4-3-2"))
+        confusion_rows(headline_runs(records, DATASET, "multitask"))
     elif name == "records":
         by_seed(records)
-        runs = headline_runs(records, "words", "4-3-2")
+        runs = headline_runs(records, DATASET, "multitask")
         step_curve(runs), exemplar_curve(runs)
     for figure in map(functools.partial(find, "figures"), names("figures")):
         if figure.STAGE == "learn_steps" and name == figure.RECORDS:

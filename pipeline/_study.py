@@ -6,34 +6,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtcil.errors import UserError, check_arguments, show, told_in_one_line
+from mtcil.core.errors import UserError, check_arguments, show, told_in_one_line
 
 sys.excepthook = show  # now: Ctrl-C may come during the imports that follow, which take seconds
 
-from mtcil.processes import die_with_dvc  # noqa: E402
-from mtcil.study import Study, read_study  # noqa: E402
+from mtcil.core.processes import die_with_dvc  # noqa: E402
+from mtcil.settings.files import read_study  # noqa: E402
+from mtcil.settings.study import Study  # noqa: E402
 
 PARAMS = Path("params.yaml")
 RAW = Path("data/raw")
 FEATURES = Path("data/features")
-MODELS = Path("models")
-RECORDS = Path("metrics/records")
-TABLES = Path("metrics/tables")
+BASES, TUNING_BASES = Path("models/base"), Path("models/tuning")
 METRICS = Path("metrics")
+RECORDS, TABLES = METRICS / "records", METRICS / "tables"
 PLOTS = Path("plots")
 CHECKPOINTS = Path(".checkpoints")
 
 
-def row_of(study: Study, section: str, name: str) -> Any:
-    """A row of params.yaml; that there is none is a person's mistake."""
+def row_of(study: Study, section: str, dataset: str) -> Any:
+    """What a section of params.yaml says of a dataset."""
     rows = getattr(study, section)
-    if name not in rows:
-        raise UserError(f"params.yaml has no {section}.{name}. There are: {', '.join(rows)}.")
-    return rows[name]
+    if dataset not in rows:
+        raise UserError(f"params.yaml has no {section}.{dataset}. There are: {', '.join(rows)}.")
+    return rows[dataset]
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Check the whole `params.yaml`, then call `stage(study, row)`, or `stage(study)`."""
+    """Check all settings of the study, then call `stage(study, dataset)`, or `stage(study)`."""
     die_with_dvc()
     rows = [given.rpartition("@")[2] for given in sys.argv[1:]]  # of $DVC_STAGE: safe in a shell
     try:

@@ -1,20 +1,17 @@
 """Stage ablate_losses: the same incremental steps with some of the loss terms left out."""
 
-from _learn import learn_and_record
+from _learn import learn_variants
 from _study import row_of, run
-from mtcil.runs import Variant
-from mtcil.study import Study
+from mtcil.running.jobs import Variant
+from mtcil.settings.study import Study
 
 
-def main(study: Study, row: str) -> None:
+def main(study: Study, dataset: str) -> None:
     """Table 2."""
-    ablation = row_of(study, "loss_ablations", row)
-    budget = study.budget(ablation.dataset)
-    variants = [
-        Variant(ablation.method, budget, ablation.seeds, {"losses": losses})
-        for losses in ablation.losses
-    ]
-    learn_and_record(study, "ablate_losses", row, ablation.base, variants)
+    ablation = row_of(study, "loss_ablations", dataset)
+    budget = study.budget(dataset)
+    variants = [Variant(ablation.method, budget, {"losses": losses}) for losses in ablation.losses]
+    learn_variants(study, "ablate_losses", dataset, ablation, variants)
 
 
 if __name__ == "__main__":

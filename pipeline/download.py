@@ -4,18 +4,15 @@ import json
 import os
 import sys
 
-from _study import CHECKPOINTS, RAW, run
-from mtcil.errors import UserError
-from mtcil.files import write_text
-from mtcil.lookup import find
-from mtcil.study import Study
-from mtcil.transfer import provide_archive, source_variable
+from _study import CHECKPOINTS, RAW, row_of, run
+from mtcil.audio.provide import provide_archive, source_variable
+from mtcil.core.files import write_text
+from mtcil.core.lookup import find
+from mtcil.settings.study import Study
 
 
 def main(study: Study, name: str) -> None:
-    if name not in study.datasets:
-        raise UserError(f"params.yaml has no datasets.{name}. Add it, or correct the stage.")
-    settings = study.datasets[name]
+    settings = row_of(study, "datasets", name)
     out_dir = RAW / name
     out_dir.mkdir(parents=True, exist_ok=True)
     facts = provide_archive(

@@ -1,15 +1,15 @@
 """Stage draw_figures: all records of the study into pictures, and the CSV rows that DVC draws."""
 
 from _study import PLOTS, RECORDS, run
-from mtcil.curves import confusion_rows, exemplar_curve, step_curve
-from mtcil.files import whole_file
-from mtcil.lookup import find, names
-from mtcil.results import headline_runs, read_stage, write_table
-from mtcil.study import Study
+from mtcil.core.files import whole_file
+from mtcil.core.lookup import find, names
+from mtcil.records.tables import headline_runs, read_stage, write_table
+from mtcil.reporting.dvc_plots import confusion_rows, exemplar_curve, step_curve
+from mtcil.settings.study import MULTITASK, SINGLE, Study
 
 
 def main(study: Study) -> None:
-    """A PNG per figure; curves of single task, multitask and the headline's heads."""
+    """A PNG per figure; curves of single task, multitask and the headline's base model."""
     tables = []
     for name in names("figures"):
         figure = find("figures", name)
@@ -23,17 +23,12 @@ def main(study: Study) -> None:
     for name, figure, table in tables:
         with whole_file(PLOTS / f"{name}.png") as part:
             figure.draw(table).savefig(part, format="png", metadata={"Software": None})
-    dataset = study.datasets[study.shown]
-    shown = {
-        "single": str(dataset.steps[0]),
-        "multitask": dataset.multitask,
-        "headline": study.headline_heads(study.shown),
-    }
-    for name, heads in shown.items():
-        curve = step_curve(headline_runs(records, study.shown, heads))
+    shown = {"single": SINGLE, "multitask": MULTITASK, "headline": study.headline}
+    for name, base in shown.items():
+        curve = step_curve(headline_runs(records, study.shown, base))
         write_table(PLOTS / f"{name}_steps.csv", curve)
         if name != "headline":
-            curve = exemplar_curve(headline_runs(sweeps, study.shown, heads))
+            curve = exemplar_curve(headline_runs(sweeps, study.shown, base))
             write_table(PLOTS / f"{name}_exemplars.csv", curve)
     runs = headline_runs(counts, study.shown, shown["headline"])
     write_table(PLOTS / "headline_confusion.csv", confusion_rows(runs))

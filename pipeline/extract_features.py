@@ -6,12 +6,12 @@ The record says what the features were made of; it holds no clock, no machine an
 import json
 
 import _study
-from mtcil.config import read_json
-from mtcil.errors import UserError
-from mtcil.extraction import extract
-from mtcil.files import write_text
-from mtcil.lookup import find
-from mtcil.study import Study
+from mtcil.audio.extraction import extract
+from mtcil.core.errors import UserError
+from mtcil.core.files import write_text
+from mtcil.core.lookup import find
+from mtcil.settings.reader import read_json
+from mtcil.settings.study import Study
 
 
 def main(study: Study, name: str) -> None:
@@ -35,7 +35,7 @@ def main(study: Study, name: str) -> None:
         study.machine.jobs,
     )
     text = json.dumps({"source": source, **facts}, indent=2) + "\n"
-    write_text(_study.RECORDS / "datasets" / f"{name}.json", text)
+    write_text(_study.RECORDS / "extract_features" / f"{name}.json", text)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,26 @@
 """Stage train_base: learn the base classes with several heads on one backbone."""
 
-from _study import CHECKPOINTS, FEATURES, MODELS, RECORDS, row_of, run
-from mtcil.data import audit_split, read_features, split_rows
-from mtcil.device import choose_device
-from mtcil.results import write_table
-from mtcil.runs import base_tasks, save_base, split_of, train_all
-from mtcil.study import Study
+from _learn import bases_of
+from _study import BASES, FEATURES, RECORDS, row_of, run
+from mtcil.learning.split import audit_split, read_features, split_rows
+from mtcil.records.tables import write_records
+from mtcil.running.run import remove_others, train_all
+from mtcil.settings.study import Study
 
 
-def main(study: Study, row: str) -> None:
-    """One base model per seed, and a record of each."""
-    base = row_of(study, "base_models", row)
-    device = choose_device(study.machine.device)
-    features_dir = FEATURES / base.dataset
-    tasks = base_tasks(study, row, study.seeds, features_dir, CHECKPOINTS, device)
-    dataset, split = study.datasets[base.dataset], split_of(study, row)
-    _, clips = read_features(features_dir)
+def main(study: Study, dataset: str) -> None:
+    """One base model per row, split and seed, and a record of each."""
+    row_of(study, "base_models", dataset)
+    jobs = bases_of(study, dataset, study.all_starts(dataset))
+    epochs = train_all(jobs, study.machine)
+    remove_others(BASES / dataset, jobs)
+    _, clips = read_features(FEATURES / dataset)
     records = []
-    for seed, learner in train_all(tasks, study):
-        save_base(learner, MODELS / row / f"seed{seed}.pt")
-        _, _, parts = split_rows(clips, dataset, split, seed)
-        records.append(
-            {
-                "dataset": base.dataset,
-                "split": split.kind,
-                "heads": str(base.heads),
-                "passes": base.passes,
-                "control": base.control or "none",
-                "seed": seed,
-                "epochs": learner["epochs"]["base"],
-                **audit_split(clips, parts),
-            }
-        )
-    write_table(RECORDS / "train_base" / row / "records.csv", records)
+    for job, trained in zip(jobs, epochs, strict=True):
+        _, _, parts = split_rows(clips, job.dataset, job.split, job.seed, job.order_seed)
+        about = {**vars(job.name), "seed": job.seed, "epochs": trained}
+        records.append({**about, **audit_split(clips, parts), "key": job.key})
+    write_records(RECORDS / "train_base", dataset, records)
 
 
 if __name__ == "__main__":

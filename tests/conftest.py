@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mtcil.clips import Clips
-from mtcil.data import SplitData
-from mtcil.settings import (
+from mtcil.learning.clips import Clips
+from mtcil.learning.split import SplitData
+from mtcil.settings.sections import (
     BaseTrainingSettings,
     NetworkSettings,
     PhaseSettings,

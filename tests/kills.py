@@ -23,12 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from slow_server import SlowServer
-from tiny_study import ROOT, Repository, change, files_in, params, write_params
+from tiny_study import Repository, change, files_in, new_repository, params, write_params
 from victims import Kill, kill_at, start, wait_for_end
 
-from mtcil.resume import Partial
+from mtcil.audio.download import Partial
 
 LEARNING = ("train_base", "learn_steps", "sweep_exemplars")
 STAGES = ("download", "extract_features", *LEARNING)
@@ -45,8 +44,9 @@ def came_first(said: str) -> bool:
 
     That is while Python itself starts, or imports the file that prints it.
     """
-    frames = re.findall(r'File ".*/(?:pipeline|mtcil)/(\w+)\.py", line', said)
-    begun = set(frames) - {*STAGES, "_learn", "_study", "errors", "__init__"}
+    frames = re.findall(r'File "[^"]*/(?:pipeline|src/mtcil)/([\w/]+)\.py", line', said)
+    first = {"_learn", "_study", "__init__", "core/__init__", "core/errors"}
+    begun = set(frames) - {*STAGES, *first}
     return said.rstrip().endswith("KeyboardInterrupt") and not begun
 
 
@@ -60,19 +60,17 @@ class Case:
     http: bool = False
 
     @property
-    def row(self) -> str:
-        return "gsc" if self.http else "words_3-2" if self.stage in LEARNING else "words"
+    def dataset(self) -> str:
+        return "gsc" if self.http else "words"
 
     @property
     def outs(self) -> list[str]:
         """What the stage writes."""
-        row = self.row
         if self.stage == "download":
-            return [f"data/raw/{row}"]
-        if self.stage == "extract_features":
-            return [f"data/features/{row}", f"metrics/records/datasets/{row}.json"]
-        folders = ["models"] if self.stage == "train_base" else []
-        return [f"{folder}/{row}" for folder in [*folders, f"metrics/records/{self.stage}"]]
+            return [f"data/raw/{self.dataset}"]
+        made = {"extract_features": "data/features", "train_base": "models/base"}
+        folders = [f"{made[self.stage]}/{self.dataset}"] if self.stage in made else []
+        return [*folders, f"metrics/records/{self.stage}"]
 
     @property
     def kills(self) -> list[Kill]:
@@ -103,8 +101,8 @@ class Yard:
     seconds: dict[Case, float] = field(default_factory=dict)  # of an undisturbed start
     tally: Counter[tuple[str, str]] = field(default_factory=Counter)
     mended: Counter[str] = field(default_factory=Counter)
-    finished: dict[str, tuple[int, int]] = field(default_factory=dict)  # checkpoints: what, when
-    steps: dict[str, int] = field(default_factory=dict)  # of half-finished runs: how many
+    finished: dict[str, tuple[int, int]] = field(default_factory=dict)  # files: which, when
+    to_do: dict[Case, int] = field(default_factory=dict)  # runs or base models, before any kill
 
     @property
     def study(self) -> Path:
@@ -126,28 +124,27 @@ class Yard:
                 self.tally[str(case), f"{kill[1].name} to {kill[0]}"] += 1
                 self.check_what_is_left()
             else:  # it ended first
-                self.check_the_end()
+                self.check_the_end(case)
                 self.begin(case)
         process = self.start(case)
         assert process.wait(300) == 0, self.said(case)
-        self.check_the_end()
+        self.check_the_end(case)
 
     def begin(self, case: Case) -> None:
         """As before the stage's first start."""
         if case not in self.seconds:
-            self.begin_anew(case)
+            self.clear(case)
             begun = time.monotonic()
             assert self.start(case).wait(300) == 0, self.said(case)
             self.seconds[case] = time.monotonic() - begun
-            self.check_the_end()
-        self.begin_anew(case)
+            self.check_the_end(case)
+        self.clear(case)
 
-    def begin_anew(self, case: Case) -> None:
+    def clear(self, case: Case) -> None:
         for out in (self.study / path for path in case.outs):
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
         shutil.rmtree(self.study / ".checkpoints", ignore_errors=True)
         self.finished.clear()
-        self.steps.clear()
         write_params(self.study, values(case.jobs))
 
     def start(self, case: Case) -> subprocess.Popen:
@@ -156,14 +153,14 @@ class Yard:
             self.mend()
         root, environment = self.repository.root, self.repository.environment
         if case.dvc:  # its run cache would bring the outs back without running anything
-            name = f"{case.stage}@{case.row}"
+            name = f"{case.stage}@{case.dataset}"
             command = [sys.executable, "-m", "dvc", "repro", "-s", "--no-run-cache", name]
         else:
-            command = [sys.executable, str(root / "pipeline" / f"{case.stage}.py"), case.row]
+            command = [sys.executable, str(root / "pipeline" / f"{case.stage}.py"), case.dataset]
             environment |= {"PYTHONPATH": str(root / "src"), "no_proxy": "127.0.0.1"}
         if case.http:
             run = f"import runpy, sys\nrunpy.run_path({command[1]!r}, run_name='__main__')"
-            command = [sys.executable, "-c", self.server.before + run, case.row]
+            command = [sys.executable, "-c", self.server.before + run, case.dataset]
             environment["PYTHONPATH"] += f"{os.pathsep}{root / 'pipeline'}"
         return start(command, self.study, environment, self.log)
 
@@ -206,37 +203,52 @@ class Yard:
             assert self.server.requests[asked]["Range"] == f"bytes={come}-"
         said = self.log.read_text("utf-8")
         assert "Traceback" not in said or came_first(said), f"{kill}: {self.said(case)}"
+        if left_to_do := re.search(r"(\d+) of them to (?:train|learn)", said):
+            n, folder = (
+                int(left_to_do[1]),
+                "models" if case.stage == "train_base" else ".checkpoints",
+            )
+            finished = [name for name in self.finished if name.startswith(folder)]
+            assert n <= self.to_do.setdefault(case, n) - len(finished), self.said(case)
         if kill[0] == "worker" and code:  # 0: it had nothing left to do
             assert "error: a worker process ended in the middle" in said, said
         return killed
 
     def check_what_is_left(self) -> None:
-        """Under a final name stands what an undisturbed run puts there, or nothing."""
+        """Under a final name is what an undisturbed run puts there, or nothing."""
         for name, content in self.outs().items():
             if not Path(name).name.startswith((".", "tmp", "dvc.lock")):  # pooch's are called tmp
                 assert content == self.expected[name], f"{name} is not whole"
         if self.partial.size():
             assert self.server.content.startswith(self.partial.path.read_bytes())
-        for file in sorted((self.study / ".checkpoints").glob("*.pt")):
-            self.check_checkpoint(file)
+        for file in sorted((self.study / ".checkpoints").glob("*.json")):
+            assert json.loads(file.read_text("utf-8"))["rows"], f"{file.name} is not whole"
+        self.check_finished()
 
-    def check_checkpoint(self, file: Path) -> None:
-        """It is whole; it was not made again; it has no fewer steps than before."""
-        content = torch.load(file, weights_only=True)
-        made = file.stat().st_ino, file.stat().st_mtime_ns
-        n_steps = len(content["results"]) if "results" in content else 3
-        assert n_steps >= self.steps.get(file.name, 0), f"{file.name} lost steps"
-        self.steps[file.name] = n_steps
-        if n_steps == 3:
-            assert self.finished.setdefault(file.name, made) == made, f"{file.name} was made again"
+    def check_finished(self) -> None:
+        """What was finished is still there, and was not made again."""
+        now = {
+            file.relative_to(self.study).as_posix(): (file.stat().st_ino, file.stat().st_mtime_ns)
+            for pattern in (".checkpoints/*.json", "models/base/*/*/*.pt")
+            for file in self.study.glob(pattern)
+        }
+        lost = {name for name, made in self.finished.items() if now.get(name) != made}
+        # A stage removes the files of its runs once it has written their records.
+        records = [file.read_text("utf-8") for file in self.study.glob("metrics/records/*/*.csv")]
+        recorded = {name for name in lost - set(now) if any(Path(name).stem in r for r in records)}
+        assert not lost - recorded, f"{sorted(lost - recorded)} were lost or made again"
+        self.finished = now
 
-    def check_the_end(self) -> None:
+    def check_the_end(self, case: Case) -> None:
         """Every byte as after an undisturbed run, nothing more, and no litter elsewhere."""
+        if case.dvc:  # it has put links to its cache in the place of all files
+            self.finished = {}
         self.check_what_is_left()
         found = self.outs()
         assert found.keys() == self.expected.keys(), found.keys() ^ self.expected.keys()
         assert found["dvc.lock"] == self.expected["dvc.lock"]
-        assert not list((self.study / ".checkpoints").rglob(".*.part"))
+        left = [file for file in (self.study / ".checkpoints").rglob("*") if file.is_file()]
+        assert not [file.name for file in left if file.suffix in (".part", ".json")]
 
     def outs(self) -> dict[str, bytes]:
         folders = ("data", "models", "metrics")
@@ -266,18 +278,8 @@ def new_yard(
         seed: of the moments of killing.
         last: what is run, with all that it needs.
     """
-    without = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for folder in ("src", "pipeline"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=without)
-    repository = Repository(root)
-    repository.study.mkdir(parents=True)
-    (root / ".dvc").mkdir()
-    for name in (".gitignore", ".dvcignore", ".dvc/config"):
-        shutil.copyfile(ROOT / name, root / name)
-    shutil.copyfile(ROOT / "dvc.yaml", repository.study / "dvc.yaml")
-    write_params(repository.study, values(1))
-    repository.git("init", "--quiet", "--initial-branch=main", str(root))
-    repository.dvc("repro", *(f"{stage}@{Case(stage).row}" for stage in last))
+    repository = new_repository(root, values(1))
+    repository.dvc("repro", *(f"{stage}@{Case(stage).dataset}" for stage in last))
     with SlowServer() as server:
         yard = Yard(repository, server, {}, random.Random(seed))
         assert yard.start(DOWNLOAD).wait(60) == 0, yard.said(DOWNLOAD)
@@ -297,7 +299,7 @@ def main(n_kills: int, seed: int = 0) -> None:
                 yard.survive(case, n)
                 print(f"{case}: {n} of {n} kills survived", flush=True)
     for (case, kill), n in sorted(yard.tally.items()):
-        print(f"{case:34}{kill:20}{n:4}")
+        print(f"{case:36}{kill:20}{n:4}")
     for command, n in yard.mended.items():
         print(f"needed after a kill of DVC: {command} ({n} times)")
     print(f"{yard.tally.total()} of {n_kills} kills survived")

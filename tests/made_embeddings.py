@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mtcil.config import build
-from mtcil.lookup import find
-from mtcil.probing import Embedded
-from mtcil.study import read_study
+from mtcil.core.lookup import find
+from mtcil.learning.probing import Embedded
+from mtcil.settings.files import read_study
+from mtcil.settings.reader import build
 
 ROOT = Path(__file__).parents[1]
 STUDY = read_study(ROOT / "params.yaml")

@@ -46,6 +46,7 @@ class SlowServer(Server):
     def before(self) -> str:
         """What makes a stage take it for the place of Google Speech Commands."""
         return (
-            "from mtcil.datasets import Source, speech_commands\n"
+            "from mtcil.audio.source import Source\n"
+            "from mtcil.datasets import speech_commands\n"
             f"speech_commands.SOURCE = {self.source(self.content)!r}\n"
         )

@@ -1,14 +1,15 @@
 """Run stages with settings that note which of their values are read (see test_pipeline.py)."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
 import sys
 from pathlib import Path
 
-from mtcil.study import read_study
+from mtcil.settings.files import read_study
 
-EXEMPT = ("machine.", "root")  # no stage lists these
+EXEMPT = ("machine.", "root", "settings")  # no stage lists these
 
 
 def spied(value, place, seen):
@@ -34,11 +35,12 @@ def spied(value, place, seen):
 
 
 def spy(name):
-    """Places that a stage such as "train_base@words_3" reads of params.yaml."""
-    stage, _, row = name.partition("@")
+    """Places that a stage such as "train_base@words" reads of both files of a study."""
+    stage, _, dataset = name.partition("@")
     seen = set()
     study = spied(read_study(Path("params.yaml")), "", seen)
-    importlib.import_module(stage).main(study, *([row] if row else []))
+    with contextlib.redirect_stdout(sys.stderr):
+        importlib.import_module(stage).main(study, *([dataset] if dataset else []))
     return sorted(at for at in (p.removeprefix(".") for p in seen) if not at.startswith(EXEMPT))
 
 

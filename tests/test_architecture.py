@@ -1,96 +1,40 @@
-"""The house (design.md): imports point down only, and the package knows no study's files."""
+"""The bands of the package: imports point down only, and the package knows no study's files."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from mtcil import lookup
+from mtcil.core import lookup
 
 PACKAGE = lookup.PACKAGE_DIR
+ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(PACKAGE.rglob("*.py"))
-
-# Small, and free to all that stand below.
-TOOLS = {"errors", "files", "randomness", "settings", "study"}
-# A module, or a folder of them, and what it may import besides TOOLS. Whoever may be imported
-# stands above, so that nothing goes round in a circle. A new module gets a line.
-ALLOWED: dict[str, set[str]] = {
-    # small tools
-    "errors": set(),
-    "files": set(),
-    "randomness": set(),
-    "config": {"errors"},
-    "settings": set(),
-    "study": {"config", "settings"},
-    "lookup": {"errors"},
-    "progress": set(),
-    "processes": set(),
-    "parallel": {"processes"},
-    "checkpoints": {"lookup"},
-    "device": {"parallel"},
-    # what things are
-    "clips": set(),
-    "protocol": set(),
-    "archives": set(),
-    "resume": set(),
-    "audio": set(),
-    "fourier": set(),
-    "tuning": {"fourier"},
-    "fast_features": {"fourier", "tuning"},
-    "features": {"fast_features"},
-    "datasets": {"archives"},
-    "transfer": {"archives", "datasets", "resume"},
-    "batches": {"archives", "audio", "features", "parallel", "processes"},
-    "extraction": {"archives", "batches", "datasets", "features"},
-    "data": {"clips", "protocol"},
-    # how to learn
-    "models": set(),
-    "losses": set(),
-    "augmentation": set(),
-    "memory": set(),
-    "training": {"clips", "models"},
-    "learner": {"models"},
-    "base": {"clips", "losses", "models", "protocol", "training"},
-    "methods": {"augmentation", "clips", "learner", "losses", "memory", "models", "training"},
-    "probes": set(),
-    # what came out
-    "metrics": set(),
-    "significance": set(),
-    "results": {"metrics"},
-    "tuned": {"metrics", "results"},
-    "curves": {"metrics", "results", "significance"},
-    "summary": {"metrics", "results", "significance"},
-    "figures": {"metrics", "results", "significance"},
-    "claims": {"figures", "metrics", "results", "significance"},
-    "fine_tuning": set(),
-    "timing": {"base", "clips", "protocol", "training"},
-    "probing": {
-        *("checkpoints", "clips", "config", "data", "learner", "lookup", "metrics", "models"),
-        "probes",
-    },
-    # runs: all of it together
-    "trajectory": {
-        *("clips", "data", "learner", "memory", "methods", "metrics", "models", "training"),
-    },
-    "runs": {
-        *("base", "checkpoints", "clips", "config", "data", "device", "learner", "lookup"),
-        *("parallel", "progress", "protocol", "training", "trajectory"),
-    },
+BANDS = {"core", "settings", "records", "audio", "learning", "running", "reporting"}
+PLUG_INS = {"datasets", "methods", "probes", "figures"}
+# What a plug-in holds so that it is found by its name and used; see the folder's __init__.py.
+CONTRACT = {
+    "datasets": {"SOURCE", "CLASSES", "clip_of"},
+    "methods": {"Config", "learn_step"},
+    "probes": {"Config", "learn", "predict"},
+    "figures": {"STAGE", "SECTION", "RECORDS", "table", "markdown", "draw"},
 }
-# No TOOLS for these.
-BARE = {"errors", "files", "randomness", "config", "settings", "study", "lookup"}
 STUDY_FILES = re.compile(r"\b(data/(raw|features)|metrics/|plots/|models/)|\.checkpoints")
+# import-linter's contracts of a pyproject.toml, for the package in src/ beside it.
+LINT = (
+    "import sys; sys.path.insert(0, 'src'); from importlinter import cli; "
+    "sys.exit(cli.lint_imports(config_filename='pyproject.toml', no_cache=True))"
+)
 
 
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
-
-
-def part_of(path: Path) -> str:
-    """The module, or the folder of modules, that a file belongs to: "losses", "methods"."""
-    return Path(path.relative_to(PACKAGE).parts[0]).stem
 
 
 def imports(path: Path) -> set[str]:
@@ -105,40 +49,101 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def ours(path: Path) -> set[str]:
-    return {name.split(".")[1] for name in imports(path) if name.startswith("mtcil.")}
+def lint(root: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts in root/pyproject.toml for the package in root/src."""
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-c", LINT], cwd=root, env=environment, capture_output=True, text=True
+    )
 
 
-def test_whoever_may_be_imported_stands_above():
-    above: set[str] = set()
-    for name, allowed in ALLOWED.items():
-        assert allowed <= above, f"{name}: {allowed - above}"
-        above.add(name)
+@pytest.fixture
+def copied(tmp_path):
+    """The package and its contracts, to break them."""
+    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, tmp_path / "src" / "mtcil", ignore=ignored)
+    return tmp_path
 
 
-def test_the_table_names_the_modules_that_there_are():
-    assert {part_of(path) for path in FILES} - {"__init__"} == set(ALLOWED)
+def test_imports_point_down_only():
+    done = lint(ROOT)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    n_contracts = len(contracts["contracts"])
+    assert done.returncode == 0 and f"{n_contracts} kept, 0 broken" in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_imports_point_down_only(path):
-    part = part_of(path)
-    if part == "__init__":
-        assert not ours(path)
-        return
-    allowed = ALLOWED[part] | (set() if part in BARE else TOOLS) | {part}
-    assert ours(path) <= allowed, f"{path.name} may not import {ours(path) - allowed}"
+BROKEN = {
+    "a band imports one above": (
+        "records/measures.py", "import mtcil.running.jobs", "Bands import downwards",
+    ),
+    "a band imports a plug-in": (
+        "learning/fit.py", "from mtcil.methods import ccil", "Bands import downwards",
+    ),
+    "inside a function": (
+        "core/files.py", "def late():\n    import mtcil.settings.files", "Bands import downwards",
+    ),
+    "a plug-in of one kind imports another": (
+        "methods/wa.py", "import mtcil.probes.ncm", "Bands import downwards",
+    ),
+    "a method imports a run": (
+        "methods/wa.py", "import mtcil.running.run", "Methods and probes import core",
+    ),
+    "a dataset learns": ("datasets/folders.py", "import mtcil.learning.fit", "Datasets import"),
+    "a figure learns": ("figures/steps.py", "import mtcil.learning.fit", "Figures import core"),
+    "a figure imports torch": ("figures/steps.py", "import torch", "never imports torch"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", lookup.names("figures"))
-def test_a_figure_reaches_no_torch(name):
-    for path in lookup.files_reached([PACKAGE / "figures" / f"{name}.py"]):
-        assert not {n for n in imports(path) if n.split(".")[0] == "torch"}, path.name
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_import_that_points_up_is_found(copied, case):
+    file, line, contract = BROKEN[case]
+    path = copied / "src" / "mtcil" / file
+    path.write_text(f"{path.read_text('utf-8')}\n\n{line}\n", "utf-8")
+    done = lint(copied)
+    assert done.returncode == 1
+    assert re.search(rf"{contract}.* BROKEN", done.stdout), done.stdout
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_the_package_reads_no_command_line_and_names_no_file_of_a_study(path):
-    assert not {n for n in imports(path) if n.split(".")[0] in ("argparse", "_study")}
+def test_the_package_holds_its_bands_and_plug_in_folders_and_no_loose_module():
+    found = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert found == {"__init__.py"} | BANDS | PLUG_INS
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    contracts = tomllib.loads(text)["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    named = {name.strip() for layer in layers for name in layer.split("|")}
+    assert named == {f"mtcil.{folder}" for folder in BANDS | PLUG_INS}
+
+
+def defined(path: Path) -> set[str]:
+    """Names that a file defines or imports at its top."""
+    names: set[str] = set()
+    for node in tree(path).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+    return names
+
+
+def test_a_plug_in_folder_holds_only_plug_ins():
+    bad = []
+    for kind, contract in CONTRACT.items():
+        for path in sorted((PACKAGE / kind).rglob("*")):
+            if path.name == "__init__.py":
+                bad += [path] if len(tree(path).body) > 1 else []  # more than what it is
+            elif "__pycache__" not in path.parts:
+                is_file = path.suffix == ".py" and path.stem in lookup.names(kind)
+                bad += [] if is_file and contract <= defined(path) else [path]
+    assert bad == []
+
+
+def faults(path: Path) -> list[str]:
+    """Where a file of the package reads the command line, or names a file of a study."""
+    found = [name for name in imports(path) if name.split(".")[0] in ("argparse", "_study")]
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     parsed = tree(path)
     docstrings = {
@@ -147,13 +152,31 @@ def test_the_package_reads_no_command_line_and_names_no_file_of_a_study(path):
         if isinstance(node, documented) and ast.get_docstring(node)
     }
     for node in ast.walk(parsed):
-        if isinstance(node, ast.Attribute):
-            assert ast.unparse(node) != "sys.argv"
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.argv":
+            found.append(f"line {node.lineno}: sys.argv")
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if is_text and id(node) not in docstrings:
-            assert not STUDY_FILES.search(node.value), f"line {node.lineno}: {node.value}"
+        if is_text and id(node) not in docstrings and STUDY_FILES.search(node.value):
+            found.append(f"line {node.lineno}: {node.value}")
+    return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_a_file_is_not_called_like_a_module_of_pythons(path):
-    assert path.stem == "__init__" or path.stem.lstrip("_") not in sys.stdlib_module_names
+def test_the_package_reads_no_command_line_and_names_no_file_of_a_study():
+    found = {path.relative_to(PACKAGE).as_posix(): faults(path) for path in FILES}
+    assert not {name: lines for name, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import argparse", "from _study import RECORDS", "import sys\nprint(sys.argv[1])",
+        "x = 'data/raw/gsc'", "x = f'{y}/metrics/records'", "x = '.checkpoints'",
+    ],
+)  # fmt: skip
+def test_each_such_fault_is_found(tmp_path, code):
+    (tmp_path / "module.py").write_text(f'"""Of data/raw."""\n{code}\n')
+    assert len(faults(tmp_path / "module.py")) == 1
+
+
+def test_no_file_is_called_like_a_module_of_pythons():
+    names = {path: path.stem.lstrip("_") for path in FILES if path.stem != "__init__"}
+    assert not [path for path, name in names.items() if name in sys.stdlib_module_names]

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtcil import archives
-from mtcil.archives import pack, pack_below_root, read_members, write_tar
-from mtcil.errors import UserError
+from mtcil.audio import archives
+from mtcil.audio.archives import pack, pack_below_root, read_members, write_tar
+from mtcil.core.errors import UserError
 
 FILES = {"yes/a.wav": b"A" * 3000, "no/b.wav": b"B" * 10, "README": b"text"}
 

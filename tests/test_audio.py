@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mtcil import audio
-from mtcil.audio import ClipError, decode, decode_timed
-from mtcil.settings import FeatureSettings
+from mtcil.audio.decode import _HEADER, ClipError, _plain_wav, decode, decode_timed
+from mtcil.settings.sections import FeatureSettings
 
 SETTINGS = FeatureSettings(
     sample_rate=22_050, seconds=3.0, n_fft=1024, hop_length=512, centred=False, log_mel=60
@@ -77,7 +76,7 @@ def test_the_short_way_for_plain_files_gives_what_libsndfile_gives(channels, mon
         for value in (0, 1, 2, 3, 8, 0x7F, 0xFF, plain[place] ^ 1):
             files.append(plain[:place] + bytes([value]) + plain[place + 1 :])
     files += [
-        audio._HEADER.pack(
+        _HEADER.pack(
             *(b"RIFF", 36 + n, b"WAVEfmt ", 16, 1, n_channels, 44_100),
             *(n_channels * 2 * 44_100, n_channels * 2, 16, b"data", n),
         )
@@ -85,9 +84,9 @@ def test_the_short_way_for_plain_files_gives_what_libsndfile_gives(channels, mon
         for n_channels in range(5)
         for n in (0, 1, 2, 3, 30, 31)
     ]
-    assert audio._plain_wav(plain, SETTINGS)
+    assert _plain_wav(plain, SETTINGS)
     short = [decoded(file) for file in files]
-    monkeypatch.setattr(audio, "_plain_wav", lambda content, settings: None)
+    monkeypatch.setattr("mtcil.audio.decode._plain_wav", lambda content, settings: None)
     assert short == [decoded(file) for file in files]
 
 

@@ -19,18 +19,18 @@ import soundfile
 from refused import assert_refused, refusal
 from tiny_study import ROOT, change, params, run_stage, write_params
 
-from mtcil.archives import pack, read_members, write_tar
+from mtcil.audio.archives import pack, read_members, write_tar
+from mtcil.audio.extraction import extract
+from mtcil.core.errors import UserError
 from mtcil.datasets import urbansound8k
-from mtcil.errors import UserError
-from mtcil.extraction import extract
-from mtcil.settings import DatasetSettings, FeatureSettings
+from mtcil.settings.sections import DatasetSettings, FeatureSettings
 
 WORDS = params(".")["datasets"]["words"]["classes"]
 GIB = 1024**3
 FEATURES = FeatureSettings(8_000, 0.25, 256, 128, True, 16)
 US8K = DatasetSettings(
     kind="urbansound8k", classes=("dog_bark", "siren"), clips_per_class=10, steps=(2,),
-    exemplars=0, features="any", network="any", multitask="2", class_order=None, folds=None,
+    exemplars=0, features="any", network="any", class_order=None, folds=None,
     exclude=(),
 )  # fmt: skip
 
@@ -300,8 +300,8 @@ def grown(path: Path, wanted: str) -> tuple[str, int]:
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from mtcil.archives import read_members\n"
-        "from mtcil.errors import UserError\n"
+        "from mtcil.audio.archives import read_members\n"
+        "from mtcil.core.errors import UserError\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before, end = peak(), 'read'\n"
         "try:\n"

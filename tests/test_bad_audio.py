@@ -11,10 +11,10 @@ import yaml
 from refused import refusal
 from tiny_study import params, run_stage, write_params
 
-from mtcil import features
-from mtcil.archives import write_tar
-from mtcil.audio import ClipError, decode
-from mtcil.settings import FeatureSettings
+from mtcil.audio import features
+from mtcil.audio.archives import write_tar
+from mtcil.audio.decode import ClipError, decode
+from mtcil.settings.sections import FeatureSettings
 
 WORDS = FeatureSettings(16_000, 1.0, 1024, 512, True, 32)
 URBAN = FeatureSettings(22_050, 3.0, 1024, 512, False, 60, 12, 6, 7)
@@ -148,8 +148,8 @@ def study(tmp_path):
     """As after the stage download; every file of REFUSED lies among the clips of "no"."""
     values = params(".")
     words = values["datasets"]["words"]
-    words |= {"classes": ["yes", "no"], "steps": [2], "multitask": "2", "clips_per_class": 99}
-    values["base_models"] = {"words_2": {"dataset": "words", "heads": "2", "method": "ccil"}}
+    words |= {"classes": ["yes", "no"], "steps": [2], "clips_per_class": 99}
+    values["base_models"] = {"words": {"multitask": {"heads": "2"}}}
     sections = "exemplar_sweeps loss_ablations epoch_sweeps heads_timings tunings comparisons"
     values |= {section: {} for section in [*sections.split(), "base_probes"]}
     write_params(tmp_path, values)

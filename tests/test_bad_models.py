@@ -1,4 +1,4 @@
-"""Base models, checkpoints and features that are damaged or of another version."""
+"""Base models and features that are damaged, of other settings, or left over."""
 
 import io
 import os
@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 import torch
 from refused import assert_refused, refusal
-from tiny_study import change, params, write_params
+from tiny_study import change, files_in, params, run_stage, write_params
+from untrained import bases_of, made_study
 
-from mtcil import runs
-from mtcil.errors import UserError
-from mtcil.learner import Learner, to_plain
-from mtcil.models import Network
-from mtcil.runs import Variant, finished_run, learn_one_run, save_base, step_tasks
-from mtcil.settings import NetworkSettings
-from mtcil.study import read_study
+from mtcil.core.errors import UserError
+from mtcil.learning.learner import Learner, to_plain
+from mtcil.learning.network import Network
+from mtcil.running import run as running
+from mtcil.running.jobs import BaseJob, Variant, run_jobs
+from mtcil.running.models import save_model, saved_epochs
+from mtcil.running.run import learn_one_run, remove_others, train_all, train_one_base
+from mtcil.settings.files import read_study
+from mtcil.settings.sections import MachineSettings, NetworkSettings
 
-WORDS = params(".")["datasets"]["words"]["classes"]
 NETWORK = NetworkSettings((4, 4), (3, 3), (2, 2), (2, 1), 0.5)
+FILE = "models/base/words/single-random/seed0.pt"
 
 
 class Payload:
@@ -35,6 +38,7 @@ class Payload:
 
 
 def base_model(n_classes: int = 3, network: NetworkSettings = NETWORK) -> dict:
+    """What is in the file of a base model, except for its key."""
     made = Network(network, n_classes, torch.Generator().manual_seed(0))
     return to_plain(Learner(made.eval(), epochs={"base": 2}))
 
@@ -42,23 +46,21 @@ def base_model(n_classes: int = 3, network: NetworkSettings = NETWORK) -> dict:
 @pytest.fixture
 def study(tmp_path):
     """As after train_base: noise as features of 12 clips per word, untrained base models."""
-    values = params(".")
-    change(values, "comparison.grids", {})
-    write_params(tmp_path, values)
-    folder = tmp_path / "data" / "features" / "words"
-    folder.mkdir(parents=True)
-    shape = (12 * len(WORDS), 32, 32)
-    np.save(folder / "features.npy", np.random.default_rng(0).normal(size=shape).astype("f4"))
-    rows = [f"{word}/{i},{word},{i},0,1.0" for word in WORDS for i in range(12)]
-    (folder / "clips.csv").write_text("\n".join(["id,class,group,fold,seconds", *rows, ""]))
-    for seed in (0, 1):
-        save_base(base_model(), tmp_path / "models" / "words_3" / f"seed{seed}.pt")
+    made_study(tmp_path, params("."))
     return tmp_path
+
+
+def first_base(folder: Path) -> BaseJob:
+    """The one whose file is FILE."""
+    job = bases_of(folder)[0]
+    assert job.file == folder / FILE
+    return job
 
 
 def flipped(content: bytes) -> bytes:
     """One bit of a weight: torch alone does not see it."""
-    place = content.find(base_model()["network"]["head.weight"].numpy().tobytes()[:32])
+    weight = torch.load(io.BytesIO(content), weights_only=True)["network"]["head.weight"]
+    place = content.find(weight.numpy().tobytes())
     assert place > 0
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
@@ -79,10 +81,15 @@ DAMAGE = {
     "is a list": [1, 2],
     "is a tensor": torch.zeros(3),
     "holds nothing": {},
+    "has no key": base_model(),
+}
+# Content under the right key, as this code never writes it.
+CONTENT = {
     "has no weights": with_("network", {}),
     "has a number for the weights": with_("network", 3),
     "is of a smaller network": base_model(network=NetworkSettings((4,), (3,), (2,), (2,), 0.5)),
     "is of a wider network": base_model(network=replace(NETWORK, channels=(4, 8))),
+    "is of other classes": base_model(n_classes=4),
     "has no epochs": {k: v for k, v in base_model().items() if k != "epochs"},
     "lacks a weight": with_(
         "network", {k: v for k, v in base_model()["network"].items() if k != "head.weight"}
@@ -90,87 +97,159 @@ DAMAGE = {
 }  # fmt: skip
 
 
-def damage(file: Path, case: str) -> None:
-    made = DAMAGE[case]
-    content = file.read_bytes()
-    if callable(made):
-        file.write_bytes(made(content))
+def damage(job: BaseJob, case: str) -> None:
+    if case in CONTENT:
+        torch.save({"key": job.key, **CONTENT[case]}, job.file)
+    elif callable(DAMAGE[case]):
+        job.file.write_bytes(DAMAGE[case](job.file.read_bytes()))
     else:
-        torch.save(made, file)
+        torch.save(DAMAGE[case], job.file)
 
 
-@pytest.mark.parametrize("case", DAMAGE)
+@pytest.mark.parametrize("case", [*DAMAGE, *CONTENT])
 @pytest.mark.parametrize("stage", ["learn_steps", "probe_base"])
 def test_a_base_model_that_cannot_be_used_is_named(study, stage, case):
-    damage(study / "models" / "words_3" / "seed0.pt", case)
-    message = refusal(study, stage, "words_3")
-    assert "models/words_3/seed0.pt: the base model cannot be read (" in message
+    damage(first_base(study), case)
+    message = refusal(study, stage, "words")
+    assert f"{FILE}: the base model cannot be read (" in message
     assert message.endswith("Train it again: dvc repro train_base --force.")
 
 
-def test_a_base_model_of_other_classes_is_not_learnt_from(study):
-    save_base(base_model(n_classes=4), study / "models" / "words_3" / "seed0.pt")
-    message = refusal(study, "learn_steps", "words_3")
-    assert "seed0.pt: the base model cannot be read (ValueError)" in message
+@pytest.mark.parametrize("stage", ["learn_steps", "probe_base"])
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("base_training.fit.epochs", 7), ("base_models.words.single.order_seed", 3)],
+)
+def test_a_base_model_of_other_settings_is_not_learnt_from(study, stage, place, value):
+    values = params(".")
+    change(values, place, value)
+    write_params(study, values)
+    message = refusal(study, stage, f"{stage}@words")
+    assert f"{FILE}: the base model is of other settings, code or device. Train it" in message
 
 
 def test_nothing_in_a_base_model_is_executed(study):
-    for stage in ("learn_steps", "probe_base"):
-        for content in ({"network": Payload(study / "ran")}, Payload(study / "ran")):
-            torch.save(content, study / "models" / "words_3" / "seed0.pt")
-            assert "cannot be read (UnpicklingError)" in refusal(study, stage, "words_3")
+    job = first_base(study)
+    contents = [{"key": job.key, "network": Payload(study / "ran")}, Payload(study / "ran")]
+    for content in contents:
+        torch.save(content, job.file)
+        for stage in ("learn_steps", "probe_base"):
+            assert "cannot be read (UnpicklingError)" in refusal(study, stage, "words")
+        assert saved_epochs(job.file, job.key) is None
     assert not (study / "ran").exists()
+    torch.load(job.file, weights_only=False)  # read without care, it does run
+    assert (study / "ran").exists()
 
 
 def test_a_process_that_reads_a_damaged_base_model_ends_with_one_line(study):
-    damage(study / "models" / "words_3" / "seed1.pt", "has a wrong bit")
-    assert_refused(study, "learn_steps", "words_3", says="seed1.pt: the base model cannot be read")
-
-
-def one_task(study: Path, exemplars: int = 12) -> runs.StepTask:
-    settings = read_study(study / "params.yaml")
-    places = study / "data/features/words", study / "models/words_3", study / ".checkpoints"
-    return step_tasks(settings, "words_3", [Variant("ccil", exemplars, [0])], *places, "cpu")[0]
+    damage(first_base(study), "has a wrong bit")
+    says = "seed0.pt: the base model cannot be read (ValueError)"
+    assert_refused(study, "learn_steps", "words", says=says)
 
 
 def test_a_base_model_that_vanishes_before_its_run_is_named(study):
-    task = one_task(study)
-    (study / "models" / "words_3" / "seed0.pt").unlink()
+    settings = read_study(study / "params.yaml")
+    job = run_jobs(settings, bases_of(study), [Variant("ccil", 12)])[0]
+    job.base.file.unlink()
     with pytest.raises(UserError, match=r"seed0\.pt: the base model cannot be read \(FileNotFound"):
-        learn_one_run(task)
+        learn_one_run(job)
 
 
-# What became of a finished run's checkpoint.
-CHECKPOINTS = {
-    "is half": lambda file, saved: file.write_bytes(file.read_bytes()[:3000]),
-    "has a wrong byte": lambda file, saved: file.write_bytes(
-        file.read_bytes()[:-3000] + b"x" + file.read_bytes()[-2999:]
-    ),
-    "is a list": lambda file, saved: torch.save([1], file),
-    "holds nothing": lambda file, saved: torch.save({}, file),
-    "has no results": lambda file, saved: torch.save({**saved, "results": None}, file),
-    "has no learner": lambda file, saved: torch.save({**saved, "learner": {}}, file),
-    "has results of another version": lambda file, saved: torch.save(
-        {**saved, "results": [{"accuracy": 1.0}] * 3}, file
-    ),
-    "would run": lambda file, saved: torch.save({"x": Payload(file.parent / "ran")}, file),
-}
+# Training again
 
 
-def test_a_run_whose_checkpoint_is_damaged_starts_again_and_ends_alike(study):
-    task = one_task(study)
-    _, state = learn_one_run(task)
-    file = task.checkpoint.file
-    whole, saved = file.read_bytes(), task.checkpoint.load()
-    assert finished_run(task) is not None
-    for case, change_file in CHECKPOINTS.items():
-        file.write_bytes(whole)
-        change_file(file, saved)
-        assert finished_run(task) is None, case
-    _, again = learn_one_run(task)
-    for one, other in zip(state.results, again.results, strict=True):
-        np.testing.assert_array_equal(one.confusion, other.confusion)
-    assert [path.name for path in file.parent.iterdir()] == [file.name]
+def train(folder: Path, monkeypatch, fresh: bool = False) -> list[str]:
+    """As stage train_base does; the files that were made."""
+    made, models = [], folder / "models/base/words"
+
+    def noted(job):
+        made.append(job.file.relative_to(models).as_posix())
+        return train_one_base(job)
+
+    monkeypatch.setattr(running, "train_one_base", noted)
+    jobs = bases_of(folder)
+    epochs = train_all(jobs, MachineSettings("cpu", 1, "loky", None, fresh))
+    assert epochs == [saved_epochs(job.file, job.key) for job in jobs]
+    remove_others(models, jobs)
+    return made
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_base_model_is_trained_again_and_no_other(study, monkeypatch, case):
+    job = first_base(study)
+    train_one_base(job)
+    whole = files_in(study / "models")
+    damage(job, case)
+    assert files_in(study / "models") != whole
+    assert train(study, monkeypatch) == ["single-random/seed0.pt"]
+    assert files_in(study / "models") == whole
+
+
+def test_finished_base_models_are_kept_unless_fresh_is_asked_for(study, monkeypatch):
+    before = files_in(study / "models")
+    assert train(study, monkeypatch) == [] and files_in(study / "models") == before
+    assert len(train(study, monkeypatch, fresh=True)) == len(before) == 6
+    after = files_in(study / "models")
+    assert after.keys() == before.keys() and not set(after.values()) & set(before.values())
+    assert train(study, monkeypatch) == [] and files_in(study / "models") == after
+
+
+def test_base_models_of_other_settings_are_trained_again_where_it_matters(study, monkeypatch):
+    values = params(".")
+    change(values, "base_models.words.multitask.order_seed", 0)  # of seed 0 it is the usual one
+    change(values, "step_training.then_all.epochs", 2)
+    write_params(study, values)
+    assert train(study, monkeypatch) == ["multitask-random/seed1.pt"]
+
+
+def test_base_models_that_nothing_names_any_more_are_removed(study, monkeypatch):
+    values = params(".")
+    del values["base_models"]["words"]["single_longer"]
+    change(values, "epoch_sweeps.words.seeds", [1])
+    write_params(study, values | {"seeds": [1]})
+    models = study / "models/base"
+    (models / "words/single-random/notes.txt").write_text("mine")
+    for folder in ("words/gone-group", "other"):
+        (models / folder).mkdir()
+        (models / folder / "seed0.pt").write_bytes(b"")
+    assert train(study, monkeypatch) == []
+    assert list(files_in(models)) == [
+        "other/seed0.pt", "words/multitask-random/seed1.pt", "words/single-random/notes.txt",
+        "words/single-random/seed1.pt",
+    ]  # fmt: skip
+    folders = {path.name for path in (models / "words").iterdir()}
+    assert folders == {"multitask-random", "single-random"}
+
+
+@pytest.mark.slow
+def test_the_stage_trains_again_what_cannot_be_used_and_removes_what_nothing_names(study):
+    damage(first_base(study), "is half")
+    stale = study / "models/base/words/single-group/seed0.pt"
+    stale.parent.mkdir()
+    stale.write_bytes(b"")
+    whole = {name: content for name, content in files_in(study).items() if "single-" not in name}
+    done = run_stage(study, "train_base", "words")
+    assert done.returncode == 0, done.stderr
+    assert "6 base models, 1 of them to train" in done.stderr
+    assert not stale.parent.exists()
+    after = files_in(study)
+    assert whole.items() <= after.items()
+    job = first_base(study)
+    assert saved_epochs(job.file, job.key) == 2
+    rows = after["metrics/records/train_base/words.csv"].decode().splitlines()
+    assert [row.split(",")[-1] for row in rows[1:]] == [job.key for job in bases_of(study)]
+
+
+def test_equal_base_models_have_equal_files(tmp_path):
+    """Their names are not inside, their keys and epochs are."""
+    made = Network(NETWORK, 3, torch.Generator().manual_seed(0)).eval()
+    for name, key, epochs in (("a", "k", 2), ("b", "k", 2), ("c", "k", 3), ("d", "other", 2)):
+        save_model(Learner(made, epochs={"base": epochs}), key, tmp_path / name)
+    a, b, c, d = files_in(tmp_path).values()
+    assert a == b and len({a, c, d}) == 3
+    assert saved_epochs(tmp_path / "a", "k") == 2 and saved_epochs(tmp_path / "c", "k") == 3
+    assert saved_epochs(tmp_path / "d", "k") is None
+    assert saved_epochs(tmp_path / "gone", "k") is None
 
 
 # What became of data/features/words, and what the message must say.
@@ -189,11 +268,11 @@ ARRAYS = {
     "is several arrays": (lambda array: several(array), "features.npy holds no single array"),
     "holds what is not a number": (
         lambda array: saved(np.where(np.arange(32) == 7, np.float32("nan"), array)),
-        "features.npy holds what is no finite number",
+        "features.npy holds numbers that are not finite",
     ),
     "holds infinity": (
         lambda array: saved(np.where(np.arange(32) == 7, np.float32("inf"), array)),
-        "features.npy holds what is no finite number",
+        "features.npy holds numbers that are not finite",
     ),
 }  # fmt: skip
 TABLES = {
@@ -225,7 +304,7 @@ def test_features_that_cannot_be_used_are_refused(study, case):
     content = make(np.load(file))
     file.unlink()
     file.write_bytes(content)
-    message = refusal(study, "train_base", "words_3")
+    message = refusal(study, "train_base", "words")
     assert "data/features/words: " in message and says in message
     assert message.endswith("Make them again: dvc repro extract_features --force.")
 
@@ -238,7 +317,7 @@ def test_a_table_of_clips_that_cannot_be_used_is_refused(study, case):
     file.unlink()
     if change_text:
         file.write_text(change_text(text))
-    message = refusal(study, "learn_steps", "words_3")
+    message = refusal(study, "learn_steps", "words")
     assert "data/features/words" in message and says in message
 
 
@@ -249,52 +328,52 @@ def test_clips_of_other_classes_than_the_settings_name_are_refused(study, stage,
     lines = file.read_text().splitlines()
     file.unlink()
     file.write_text("\n".join(line.replace(f",{other},", ",cat,") for line in [*lines, ""]))
-    message = refusal(study, stage, "words_3")
+    message = refusal(study, stage, "words")
     assert f"clips.csv and params.yaml differ in the classes cat, {other}. Make" in message
 
 
 # Settings that only the stage that uses them knows.
 SETTINGS = {
-    "an unknown method": (
-        "learn_steps", "words_3", "base_models.words_3.method", "hope", "No mtcil.methods called",
-    ),
     "an unknown kind": (
-        "learn_steps", "words_3", "methods.ccil.kind", "hope", "No mtcil.methods called 'hope'",
+        "learn_steps", "methods.ccil.kind", "hope", "No mtcil.methods called 'hope'",
     ),
     "an unknown loss": (
-        "learn_steps", "words_3", "methods.ccil.losses", "CE_N+CE_X", "losses must be CE_N and any",
+        "learn_steps", "methods.ccil.losses", "CE_N+CE_X", "losses must be CE_N and any",
     ),
     "an unknown setting": (
-        "learn_steps", "words_3", "methods.ccil.warmth", 3, "methods.ccil has no key warmth",
+        "learn_steps", "methods.ccil.warmth", 3, "methods.ccil.warmth: unknown key",
     ),
     "an unknown setting in a grid": (
-        "tune_methods", "words", "comparison.grids", {"replay": {"learning_rat": [0.1]}},
-        "methods.replay with {'learning_rat': 0.1} has no key learning_rat",
+        "tune_methods", "comparison.grids.replay", {"learning_rat": [0.1]},
+        "'learning_rat': 0.1}.learning_rat: unknown key. Known keys: memory, bits, learning_r",
     ),
     "a value in a grid that the method refuses": (
-        "tune_methods", "words", "comparison.grids", {"replay": {"learning_rate": [0.1, -1.0]}},
-        "methods.replay with {'learning_rate': -1.0}: learning_rate: above 0",
+        "tune_methods", "comparison.grids.replay", {"learning_rate": [0.1, -1.0]},
+        "methods.replay with {'learning_rate': -1.0}.learning_rate: must be greater than 0",
     ),
-    "an unknown probe": ("probe_base", "words_3", "probes.hope", {}, "No mtcil.probes called"),
+    "a chosen value that the method refuses": (
+        "compare_methods", "comparison.tuned.replay", {"bits": 7}, "bits: must be 8, 16 or 32",
+    ),
+    "an unknown probe": ("probe_base", "probes.hope", {}, "No mtcil.probes called"),
     "a wrong setting of the last probe": (
-        "probe_base", "words_3", "probes.ranpac.width", "wide", "probes.ranpac.width must be int",
+        "probe_base", "probes.ranpac.width", "wide", "probes.ranpac.width: must be an integer",
     ),
     "an unknown dataset": (
-        "extract_features", "words", "datasets.words.kind", "cats", "No mtcil.datasets called",
+        "extract_features", "datasets.words.kind", "cats", "No mtcil.datasets called",
     ),
     "narrow mel bands": (
-        "extract_features", "words", "features.words.log_mel", 500, "mel bands hold no frequency",
+        "extract_features", "features.gsc.log_mel", 500, "mel bands hold no frequency",
     ),
     "octaves above the sample rate": (
-        "extract_features", "words", "features.words.contrast", 9, "contrast 9 needs",
+        "extract_features", "features.gsc.contrast", 9, "contrast 9 needs",
     ),
-    "an odd n_fft": ("extract_features", "words", "features.words.n_fft", 1023, "must be even"),
+    "an odd n_fft": ("extract_features", "features.gsc.n_fft", 1023, "must be even"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SETTINGS)
 def test_a_setting_that_the_stage_does_not_know_is_refused_before_it_works(study, case):
-    stage, row, place, value, says = SETTINGS[case]
+    stage, place, value, says = SETTINGS[case]
     values = params(".")
     change(values, place, value)
     write_params(study, values)
@@ -302,4 +381,4 @@ def test_a_setting_that_the_stage_does_not_know_is_refused_before_it_works(study
     raw.mkdir(parents=True)
     (raw / "words.tar").write_bytes(b"not read")
     (raw / "source.json").write_text("{}")
-    assert says in refusal(study, stage, row)
+    assert says in refusal(study, stage, "words")

@@ -11,38 +11,50 @@ import numpy as np
 import pandas as pd
 import pytest
 from refused import assert_refused, refusal
-from tiny_study import params, run_stage, write_params
+from tiny_study import change, params, run_stage, write_params
 
-from mtcil.results import read_records, step_rows, write_table
-from mtcil.study import Study, read_study
+from mtcil.records.rows import TABLES, Run, step_rows
+from mtcil.records.tables import file_of, known_runs, read_records, write_records
+from mtcil.running.keys import digest
+from mtcil.settings.files import read_study
+from mtcil.settings.study import FromBases, Study
 
-BASE = ("dataset", "split", "heads", "passes", "control")
+STEPS = (3, 1, 1)
+SCOPES = {"seen": (0, 1, 2), "future": (1, 2), "base": (0,)}
+PLAIN = {
+    "method": "ccil", "losses": "CE_N+CE_O+KD_N+KD_O", "schedule": "two_step",
+    "stopping": "early", "exemplars": 12,
+}  # fmt: skip
 
 
-def base_of(study: Study, row: str) -> dict[str, str]:
-    base = study.base_models[row]
-    values = base.dataset, "random", str(base.heads), base.passes, base.control or "none"
-    return dict(zip(BASE, values, strict=True))
+def named(study: Study, row: FromBases | None = None) -> list[dict[str, str]]:
+    """The leading columns of records of each base model that a row of a section starts from."""
+    starts = study.all_starts("words") if row is None else study.starts("words", row)
+    found = []
+    for name, split, _ in starts:
+        base = study.base_models["words"][name]
+        about = {"dataset": "words", "split": split, "base": name, "heads": base.heads}
+        found.append(about | {"passes": base.passes, "control": base.control or "none"})
+    return found
 
 
-def write_steps(records: Path, stage: str, row: str, base: dict, variants: list[dict]) -> None:
-    """A record of each variant and seed, 3-1-1 classes, as a stage of steps writes it."""
-    rows: dict[str, list] = {"records": [], "matrix": [], "confusion": []}
-    for variant, seed in product(variants, (0, 1)):
+def write_steps(records: Path, stage: str, bases: list[dict], variants: list[dict]) -> None:
+    """A record of each base model, variant and seed, as a stage of steps writes it."""
+    rows: dict[str, list] = {name: [] for name in TABLES}
+    for base, variant, seed in product(bases, variants, (0, 1)):
         results = [
             SimpleNamespace(
                 confusion=np.full((n, n), 1 + seed) + 5 * np.eye(n, dtype=np.int64),
                 epochs={"base": 2}, memory_bytes=1, state_bytes=0, validation_bytes=0,
                 teacher_bytes=9,
             )
-            for n in (3, 4, 5)
+            for n in np.cumsum(STEPS)
         ]  # fmt: skip
-        plain = {"method": "ccil", "losses": "CE_N+CE_O+KD_N+KD_O", "schedule": "two_step"}
-        about = base | plain | {"stopping": "early", "exemplars": 12} | variant | {"seed": seed}
-        for name, more in step_rows(about, (3, 1, 1), results).items():
+        run = Run(**{**base, **PLAIN, **variant}, seed=seed)
+        for name, more in step_rows(run, STEPS, results, digest(run)).items():
             rows[name] += more
     for name, table in rows.items():
-        write_table(records / stage / row / f"{name}.csv", table)
+        write_records(records / stage, bases[0]["dataset"], table, name)
 
 
 @pytest.fixture(scope="module")
@@ -51,46 +63,44 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     write_params(folder, params("."))
     study, records = read_study(folder / "params.yaml"), folder / "metrics" / "records"
-    for row in study.base_models:
-        base = base_of(study, row)
-        counts = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
-        write_table(
-            records / "train_base" / row / "records.csv",
-            [base | {"seed": seed, "epochs": 2} | dict.fromkeys(counts, 9) for seed in (0, 1)],
-        )
-        write_steps(records, "learn_steps", row, base, [{}])
-    for row, sweep in study.exemplar_sweeps.items():
-        budgets = [{"exemplars": k} for k in sweep.exemplars]
-        write_steps(records, "sweep_exemplars", row, base_of(study, sweep.base), budgets)
-    for row, ablation in study.loss_ablations.items():
-        losses = [{"losses": text} for text in ablation.losses]
-        write_steps(records, "ablate_losses", row, base_of(study, ablation.base), losses)
-    for row, sweep in study.epoch_sweeps.items():
-        ends = ["early" if n is None else str(n) for n in sweep.epochs]
-        variants = [{"schedule": s, "stopping": e} for s, e in product(sweep.schedules, ends)]
-        write_steps(records, "sweep_epochs", row, base_of(study, sweep.base), variants)
-    for row, comparison in study.comparisons.items():
-        methods = [{"method": name, "stopping": "fixed"} for name in study.comparison.methods]
-        write_steps(records, "compare_methods", row, base_of(study, comparison.base), methods)
-    for row, probed in study.base_probes.items():
-        scopes = {"seen": (0, 1, 2), "future": (1, 2), "base": (0,)}
-        about = [
-            {"probe": probe, "seed": seed, "scope": scope, "step": step, "classes_seen": 3 + step}
-            for probe, seed, scope in product(study.probes, (0, 1), scopes)
-            for step in scopes[scope]
-        ]
-        rows = [base_of(study, probed.base) | a | {"accuracy": 50.0, "bytes": 9} for a in about]
-        write_table(records / "probe_base" / row / "records.csv", rows)
-    for row, timing in study.heads_timings.items():
-        about = {"dataset": "words", "device": "cpu", "clips": 9, "round": 0}
-        times = {"seconds": 1.0, "cpu_seconds": 1.0}
-        rows = [
-            about | {"heads": heads, "passes": passes} | times
-            for heads, passes in product(timing.heads, ("separate", "shared"))
-        ]
-        write_table(records / "time_heads" / row / "records.csv", rows)
-    (records / "datasets").mkdir()
-    (records / "datasets" / "words.json").write_text(json.dumps({"clips": {"yes": 9}}))
+    counts = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
+    rows = [
+        base | {"seed": seed, "epochs": 2} | dict.fromkeys(counts, 9) | {"key": "a key"}
+        for base, seed in product(named(study), (0, 1))
+    ]
+    write_records(records / "train_base", "words", rows)
+    write_steps(records, "learn_steps", named(study), [{}])
+    sweep = study.exemplar_sweeps["words"]
+    budgets = [{"exemplars": k} for k in sweep.exemplars]
+    write_steps(records, "sweep_exemplars", named(study, sweep), budgets)
+    ablation = study.loss_ablations["words"]
+    losses = [{"losses": text} for text in ablation.losses]
+    write_steps(records, "ablate_losses", named(study, ablation), losses)
+    epochs = study.epoch_sweeps["words"]
+    ends = ["early" if n is None else str(n) for n in epochs.epochs]
+    variants = [{"schedule": s, "stopping": e} for s, e in product(epochs.schedules, ends)]
+    write_steps(records, "sweep_epochs", named(study, epochs), variants)
+    comparison = study.comparisons["words"]
+    methods = [{"method": name, "stopping": "fixed"} for name in comparison.methods]
+    write_steps(records, "compare_methods", named(study, comparison), methods)
+    rows = [
+        base
+        | {"probe": probe, "seed": seed, "scope": scope, "step": step, "classes_seen": 3 + step}
+        | {"accuracy": 50.0, "bytes": 9, "key": "a key"}
+        for base in named(study, study.base_probes["words"])
+        for probe, seed, scope in product(study.probes, (0, 1), SCOPES)
+        for step in SCOPES[scope]
+    ]
+    write_records(records / "probe_base", "words", rows)
+    about = {"dataset": "words", "device": "cpu", "clips": 9, "round": 0}
+    rows = [
+        about | {"heads": heads, "passes": passes, "seconds": 1.0, "cpu_seconds": 1.0}
+        for heads, passes in product(study.heads_timings["words"].heads, ("separate", "shared"))
+    ]
+    write_records(records / "time_heads", "words", rows)
+    (records / "extract_features").mkdir()
+    facts = records / "extract_features" / "words.json"
+    facts.write_text(json.dumps({"clips": {"yes": 9}}))
     return folder
 
 
@@ -130,19 +140,22 @@ def set_to(name: str, value: str):
     return columns(lambda table: table.assign(**{name: [value, *table[name][1:]]}))
 
 
-# What became of learn_steps' records of words_3, and what the message must say.
+# What became of learn_steps' records, and what the message must say.
 DAMAGE = {
     "is gone": (None, "No such file"),
     "is empty": (lambda content: b"", "No columns to parse from file"),
-    "is a header alone": (lines(lambda rows: rows[:1]), "no rows"),
     "is binary": (lambda content: bytes(range(128, 256)) * 9, "can't decode byte 0x80"),
     "is UTF-16": (lambda content: content.decode().encode("utf-16"), "can't decode byte 0xff"),
     "is zeros": (lambda content: bytes(len(content)), "no column dataset, split"),
     "is half": (lambda content: content[: len(content) // 2 - 9], "cannot be read ("),
-    "is cut in its last number": (lambda content: content[:-2], "NA values"),
+    "is cut in its last field": (lambda content: content[:-2], "not every run has each step once"),
+    "is cut before its last field": (
+        lambda content: content[: content.rindex(b",")], "an empty field in dataset, split, base",
+    ),
     "lacks its last row": (lines(lambda rows: rows[:-1]), "not every run has each step once"),
     "lacks a row": (lines(lambda rows: rows[:2] + rows[3:]), "not every run has each step"),
     "lacks the first row": (lines(lambda rows: rows[:1] + rows[2:]), "not every run has each"),
+    "holds another dataset": (set_to("dataset", "urban"), "runs of another dataset than words"),
     "has a row twice": (lines(lambda rows: [*rows, rows[-1]]), "not every run has each step"),
     "has a conflict": (lines(lambda rows: ["<<<<<<< HEAD\n", *rows]), "cannot be read ("),
     "has a conflict below": (lines(lambda rows: [*rows, ">>>>>>> x\n"]), "NA values"),
@@ -153,59 +166,82 @@ DAMAGE = {
         columns(lambda table: table.rename(columns={"control": "how"})), "no column control",
     ),
     "has words for numbers": (set_to("accuracy", "good"), "could not convert string to float"),
-    "has a seed that is no whole number": (set_to("seed", "0.5"), "cannot safely convert"),
+    "has a seed that is not a whole number": (set_to("seed", "0.5"), "cannot safely convert"),
     "has an empty seed": (set_to("seed", ""), "NA values"),
-    "has an empty field": (set_to("heads", ""), "an empty field in dataset, split, heads"),
+    "has an empty field": (set_to("heads", ""), "an empty field in dataset, split, base"),
     "has an accuracy of 101 %": (set_to("accuracy", "101"), "an accuracy is not 0 to 100"),
     "has an accuracy that is NaN": (set_to("accuracy", ""), "an accuracy is not 0 to 100"),
     "has an infinite accuracy": (set_to("accuracy", "inf"), "an accuracy is not 0 to 100"),
 }  # fmt: skip
-TABLES = (
-    *("train_base/words_3/records", "learn_steps/words_3-2/records", "learn_steps/words_3/matrix"),
-    *("learn_steps/words_3/confusion", "sweep_exemplars/words_3-2/records"),
-    *("ablate_losses/words_3-2/records", "sweep_epochs/words_3-2/records"),
-    *("compare_methods/words_3-2/records", "probe_base/words_3/records"),
-    "time_heads/words/records",
+FILES = (
+    *("train_base/words", "learn_steps/words", "learn_steps/words.matrix"),
+    *("learn_steps/words.confusion", "sweep_exemplars/words", "ablate_losses/words"),
+    *("sweep_epochs/words", "sweep_epochs/words.confusion", "compare_methods/words"),
+    *("probe_base/words", "time_heads/words"),
 )
 
 
 @pytest.mark.parametrize("case", DAMAGE)
 def test_a_damaged_table_of_records_is_refused_by_name(study, case):
     damage, says = DAMAGE[case]
-    file = study / "metrics/records/learn_steps/words_3/records.csv"
+    file = study / "metrics/records/learn_steps/words.csv"
     content = file.read_bytes()
     file.unlink()
     if damage:
         file.write_bytes(damage(content))
     message = refusal(study, "summarise")
-    assert message.startswith("error: metrics/records/learn_steps/words_3/records.csv: the records")
-    assert says in message and "dvc repro" in message and len(message.splitlines()) == 1
+    assert message.startswith("error: metrics/records/learn_steps/words.csv: the records")
+    assert says in message and message.endswith("dvc repro learn_steps@words.")
+    assert len(message.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", FILES)
 def test_every_table_must_hold_its_columns(study, name):
     file = study / f"metrics/records/{name}.csv"
     last = file.read_text().splitlines()[0].split(",")[-1]
     file.write_bytes(columns(lambda table: table.drop(columns=last))(file.read_bytes()))
-    assert f"{name}.csv: the records cannot be read (no column {last})" in refusal(
-        study, "summarise"
-    )
+    message = refusal(study, "summarise")
+    assert f"{name}.csv: the records cannot be read (no column {last})" in message
+
+
+NEEDED = ("train_base/words", "learn_steps/words.matrix")  # by the summary of each base model
+
+
+def without_rows(study, name):
+    file = study / f"metrics/records/{name}.csv"
+    file.write_bytes(lines(lambda rows: rows[:1])(file.read_bytes()))
+
+
+@pytest.mark.slow
+def test_tables_without_rows_are_left_out(study):
+    for name in FILES:
+        without_rows(study, name)
+    for stage in ("summarise", "draw_figures"):
+        done = run_stage(study, stage)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_base_models_that_lack_some_of_their_records_are_refused(study, name):
+    without_rows(study, name)
+    says = "error: Of single of words, split random, some records are missing. Make them again: "
+    assert refusal(study, "summarise").startswith(says)
 
 
 @pytest.mark.parametrize("counts", ["", "1 2;x", "9.5", "1 2;3"])
-def test_counts_of_a_confusion_that_are_no_numbers_are_refused(study, counts):
-    file = study / "metrics/records/learn_steps/words_3/confusion.csv"
+def test_counts_of_a_confusion_that_are_not_numbers_are_refused(study, counts):
+    file = study / "metrics/records/learn_steps/words.confusion.csv"
     file.write_bytes(set_to("counts", counts)(file.read_bytes()))
     assert "confusion.csv: the records cannot be read (" in refusal(study, "summarise")
 
 
 @pytest.mark.parametrize("stage", ["summarise", "draw_figures"])
 def test_a_process_that_reads_damaged_records_ends_with_one_line(study, stage):
-    file = study / "metrics/records/learn_steps/words_3/matrix.csv"
+    file = study / "metrics/records/learn_steps/words.matrix.csv"
     file.write_bytes(file.read_bytes()[:300])
-    says = "metrics/records/learn_steps/words_3/matrix.csv: the records cannot be read ("
+    says = "metrics/records/learn_steps/words.matrix.csv: the records cannot be read ("
     if stage == "draw_figures":  # which does not read it
-        file.rename(file.with_name("confusion.csv"))
+        file.rename(file.with_name("words.confusion.csv"))
         says = says.replace("matrix", "confusion")
     assert_refused(study, stage, says=says)
 
@@ -220,52 +256,38 @@ def test_a_process_that_reads_damaged_records_ends_with_one_line(study, stage):
     ],
 )
 def test_the_facts_of_a_dataset_are_needed(study, text, says):
-    file = study / "metrics/records/datasets/words.json"
+    file = study / "metrics/records/extract_features/words.json"
     file.unlink()
     if text is not None:
         file.write_text(text)
     message = refusal(study, "summarise")
-    assert "metrics/records/datasets/words.json: " in message and says in message
+    assert "metrics/records/extract_features/words.json: " in message and says in message
     assert message.endswith("Make it again: dvc repro.")
 
 
-CHOICES = {
-    "is gone": (None, "No such file"),
-    "is empty": ("", "cannot be read as JSON"),
-    "is half": ('{"ccil": {"kd', "cannot be read as JSON"),
-    "is a list": ("[]", "must hold a mapping, got list []"),
-    "holds no settings": ('{"ccil": 3}', "must hold the settings of each method"),
-}
-
-
-@pytest.mark.parametrize("case", CHOICES)
-def test_what_tuning_chose_is_needed_to_compare_methods(study, case):
-    text, says = CHOICES[case]
-    file = study / "metrics/records/tune_methods/words/chosen.json"
-    file.parent.mkdir(parents=True)
-    if text is not None:
-        file.write_text(text)
-    message = refusal(study, "compare_methods", "words_3-2")
-    assert "metrics/records/tune_methods/words/chosen.json: " in message and says in message
-    assert message.endswith("Make it again: dvc repro --force tune_methods@words.")
-
-
-def test_a_choice_of_a_setting_that_the_method_lacks_is_refused(study, tmp_path):
-    file = study / "metrics/records/tune_methods/words/chosen.json"
-    file.parent.mkdir(parents=True)
-    file.write_text('{"icarl": {"warmth": 3}}')
+def test_a_tuned_setting_that_the_method_lacks_is_refused(study):
+    values = params(".")
+    change(values, "comparison.tuned", {"icarl": {"warmth": 3}})
+    write_params(study, values)
     features = study / "data" / "features" / "words"
     features.mkdir(parents=True)
     for name in ("features.npy", "clips.csv"):
         (features / name).write_bytes(b"read later")
-    models = study / "models" / "words_3-2"
-    models.mkdir(parents=True)
-    message = refusal(study, "compare_methods", "words_3-2")
-    assert "methods.icarl with {'warmth': 3} has no key warmth" in message
+    message = refusal(study, "compare_methods", "words")
+    changed = "{'learning_rate': 0.2, 'warmth': 3}"
+    assert f"settings.yaml: methods.icarl with {changed}.warmth: unknown key" in message
 
 
 def test_a_dataset_called_like_a_missing_value_is_read_as_a_name(tmp_path):
-    base = dict.fromkeys(BASE, "NA")
-    write_steps(tmp_path, "learn_steps", "row", base, [{"losses": "null"}])
-    found = read_records(tmp_path / "learn_steps" / "row")
+    base = dict.fromkeys(("dataset", "split", "base", "heads", "passes", "control"), "NA")
+    write_steps(tmp_path, "learn_steps", [base], [{"losses": "null"}])
+    found = read_records(tmp_path / "learn_steps", "NA")
     assert set(found["dataset"]) == {"NA"} and set(found["losses"]) == {"null"}
+
+
+def test_runs_in_a_damaged_table_are_not_finished(study):
+    folder = study / "metrics" / "records" / "learn_steps"
+    assert len(known_runs([folder], "words")) == 6  # three base models, two seeds
+    file = file_of(folder, "words", "matrix")
+    file.write_bytes(lines(lambda rows: rows[:-1])(file.read_bytes()))
+    assert known_runs([folder], "words") == {}

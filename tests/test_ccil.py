@@ -6,12 +6,13 @@ import pytest
 import torch
 from conftest import NETWORK, blobs
 
-from mtcil.clips import Clips, of_labels
-from mtcil.learner import Learner
-from mtcil.methods import StepClips, ccil
-from mtcil.models import Network, copy_state
-from mtcil.settings import LOSS_TERMS
-from mtcil.training import Streams, score
+from mtcil.learning.clips import Clips, of_labels
+from mtcil.learning.fit import Streams, score
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network, copy_state
+from mtcil.learning.steps import StepClips
+from mtcil.methods import ccil
+from mtcil.settings.sections import LOSS_TERMS
 
 CONFIG = ccil.Config("CE_N+CE_O+KD_N+KD_O", "together", 1.0, 0.66, "batchmean", 2.0)
 NONE = Clips(torch.empty(0, 1, 8, 8), torch.empty(0, dtype=torch.int64))

@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mtcil.claims import ledger
-from mtcil.claims.bases import shape
-from mtcil.claims.scope import Measure, is_the_papers
-from mtcil.claims.verdicts import (
+from mtcil.reporting import paper
+from mtcil.reporting.claims import ledger
+from mtcil.reporting.claims.bases import shape
+from mtcil.reporting.claims.scope import Measure, is_the_papers
+from mtcil.reporting.claims.verdicts import (
+    LEVEL_NOISE,
     Claim,
     Verdict,
     judge,
@@ -17,26 +19,28 @@ from mtcil.claims.verdicts import (
     of_equality,
     of_level,
 )
-from mtcil.figures import losses
-from mtcil.significance import estimate
-from mtcil.study import RUN_SECTIONS, BaseRow, SweepRow, read_study
+from mtcil.reporting.inference import estimate
+from mtcil.settings.files import read_study
+from mtcil.settings.references import SECTIONS_FROM_BASES
+from mtcil.settings.study import BaseRow, Comparison, ExemplarSweep
 
 ROOT = Path(__file__).parents[1]
 PAPERS = read_study(ROOT / "params.yaml")
 STUDIES = [ROOT, ROOT / "demo", *sorted(p.parent for p in ROOT.glob("studies/*/params.yaml"))]
-NO_RUNS = {section: {} for section in RUN_SECTIONS}
+NO_RUNS = {section: {} for section in SECTIONS_FROM_BASES}
 ALL_LOSSES = "CE_N+CE_O+KD_N+KD_O"
 # A CI of three values is their mean +- 4.3027 / sqrt(3) times their standard deviation.
 HALF_3 = 2.4841
 
 
-def runs(row, accuracies, steps=6, **about):
+def runs(base, accuracies, steps=6, **about):
     """Records of {seed: average}: the base step at 99, incremental ones at the average."""
     return pd.DataFrame(
         [
             {
-                "row": row, "seed": seed, "step": step, "accuracy": average if step else 99.0,
-                "old_accuracy": average, "new_accuracy": average, **about,
+                "dataset": "gsc", "split": "random", "base": base, "seed": seed, "step": step,
+                "accuracy": average if step else 99.0, "old_accuracy": average,
+                "new_accuracy": average, **about,
             }
             for seed, average in accuracies.items()
             for step in range(steps)
@@ -58,7 +62,7 @@ SINGLE = {0: 70.0, 1: 60.0, 2: 50.0}
 def gain(**averages):
     """The row of the abstract's claim for multitask runs of these averages, {seed: average}."""
     multitask = {int(seed[1:]): average for seed, average in averages.items()}
-    steps = [runs("gsc_5", SINGLE), runs("gsc_5-4-3-2", multitask)]
+    steps = [runs("single", SINGLE), runs("multitask", multitask)]
     return found(PAPERS, "gsc.random.abstract.gain", learn_steps=steps)
 
 
@@ -102,6 +106,11 @@ def test_the_rule_of_equalities(low, high, verdict):
 )  # fmt: skip
 def test_the_rule_of_levels(paper, verdict):
     assert of_level(70.0, 72.0, paper) == verdict
+
+
+def test_the_noise_of_a_level_is_the_spread_of_the_papers_base_accuracies():
+    base = [numbers[0] for numbers in paper.TABLE_2.values()]
+    assert round(max(base) - min(base), 1) == LEVEL_NOISE
 
 
 def claim(test, numbers, **more):
@@ -152,7 +161,7 @@ def test_the_papers_data_are_told_from_others():
         {"clips_per_class": 480},
         {"kind": "synthetic_words"},
         {"steps": (5, 5, 5, 5)},
-        {"classes": gsc.classes[:10], "steps": (4, 2, 2, 2), "multitask": "4-3"},
+        {"classes": gsc.classes[:10], "steps": (4, 2, 2, 2)},
     ):
         assert not is_the_papers(replace(gsc, **changes), "random", 200)
     assert not is_the_papers(replace(us8k, folds=(1,)), "random", 100)
@@ -166,7 +175,10 @@ def test_the_gain_by_hand():
     assert row["high"] == pytest.approx(6 + HALF_3, abs=1e-3)
     assert row["p_value"] == pytest.approx(0.0091, abs=1e-4)  # t = 6 sqrt(3), 2 degrees
     assert row["verdict"] == "reproduced" and row["source"] == "abstract"
-    assert row["where"] == "learn_steps/gsc_5-4-3-2 average minus learn_steps/gsc_5 average"
+    ours, theirs = (
+        f"learn_steps/gsc split=random base={base} average" for base in ("multitask", "single")
+    )
+    assert row["where"] == f"{ours} minus {theirs}"
 
 
 def test_the_gain_gets_each_verdict_of_a_difference():
@@ -182,27 +194,33 @@ def test_one_shared_seed_decides_nothing():
 
 
 def test_without_records_or_rows_nothing_is_run():
-    alone = found(PAPERS, "gsc.random.abstract.gain", learn_steps=[runs("gsc_5", SINGLE)])
+    alone = found(PAPERS, "gsc.random.abstract.gain", learn_steps=[runs("single", SINGLE)])
     assert (alone["n"], alone["verdict"]) == (0, "not run")
-    rows = {"gsc_5": PAPERS.base_models["gsc_5"]}
+    rows = {"gsc": {"single": PAPERS.base_models["gsc"]["single"]}}
     study = replace(PAPERS, base_models=rows, **NO_RUNS, heads_timings={})
-    row = found(study, "gsc.random.abstract.gain", learn_steps=[runs("gsc_5", SINGLE)])
-    assert row["verdict"] == "not run" and "no row: base_models with heads 5-4-3-2" in row["where"]
+    row = found(study, "gsc.random.abstract.gain", learn_steps=[runs("single", SINGLE)])
+    assert row["verdict"] == "not run" and "no row: base_models with heads none" in row["where"]
+
+
+def test_the_multitask_heads_are_those_of_the_row_called_multitask():
+    rows = PAPERS.base_models["gsc"] | {"multitask": BaseRow("5-3-3")}
+    study = replace(PAPERS, base_models={"gsc": rows}, **NO_RUNS)
+    multitask = {seed: average + 5 + seed / 10 for seed, average in SINGLE.items()}
+    steps = [runs("single", SINGLE), runs("multitask", multitask)]
+    row = found(study, "gsc.random.abstract.gain", learn_steps=steps)
+    assert row["ours"] == pytest.approx(5.1) and "multitask (5-3-3) gains" in row["claim"]
 
 
 def test_each_split_is_judged_by_its_own_rows():
     rows = {
-        f"{heads}_{split}": BaseRow("gsc", heads, "ccil", split=split)
-        for heads in ("5", "5-4-3-2")
-        for split in ("random", "group")
+        base: replace(PAPERS.base_models["gsc"][base], splits=("random", "group"))
+        for base in ("single", "multitask")
     }
-    study = replace(PAPERS, base_models=rows, **NO_RUNS)
-    plus = {"random": 4.0, "group": -4.0}
-    steps = [runs(f"5_{split}", SINGLE) for split in plus]
-    steps += [
-        runs(f"5-4-3-2_{split}", {s: a + more + s / 10 for s, a in SINGLE.items()})
-        for split, more in plus.items()
-    ]
+    study = replace(PAPERS, base_models={"gsc": rows}, **NO_RUNS)
+    steps = []
+    for split, more in (("random", 4.0), ("group", -4.0)):
+        multitask = {seed: average + more + seed / 10 for seed, average in SINGLE.items()}
+        steps += [runs("single", SINGLE, split=split), runs("multitask", multitask, split=split)]
     random = found(study, "gsc.random.abstract.gain", learn_steps=steps)
     group = found(study, "gsc.group.abstract.gain", learn_steps=steps)
     assert (random["ours"], group["ours"]) == (pytest.approx(4.1), pytest.approx(-3.9))
@@ -216,6 +234,10 @@ def test_the_shape_of_tasks():
     assert {text: shape(text) for text in heads} == heads
 
 
+# Base models by their heads; of several with the same heads, the first.
+BASES = {row.heads: base for base, row in reversed(PAPERS.base_models["gsc"].items())}
+
+
 def figure_4(name):
     # heads: what they gain on the single task for seed 0, and how much more per seed.
     plus = {
@@ -223,7 +245,7 @@ def figure_4(name):
         "5-4-4": (0.1, 0.03), "5-4-4-4": (-4, 0.09), "5-5-5-5": (1, 0.05),
     }  # fmt: skip
     steps = [
-        runs(f"gsc_{heads}", {s: a + gained + more * s for s, a in SINGLE.items()})
+        runs(BASES[heads], {s: a + gained + more * s for s, a in SINGLE.items()})
         for heads, (gained, more) in plus.items()
     ]
     return found(PAPERS, f"gsc.random.figure4{name}", learn_steps=steps)
@@ -251,11 +273,11 @@ def test_figure_4_by_hand(name, ours, verdict):
 
 def figure_5(name, plus):
     """Single task: 50 at K = 20, 60 from K = 200 on; multitask so much above it."""
-    base = {20: 50.0, 200: 60.0, 300: 60.5, 400: 66.0}
+    averages = {20: 50.0, 200: 60.0, 300: 60.5, 400: 66.0}
     tables = [
-        runs(row, {seed: base[k] + seed + gain * (0.9 + seed / 10) for seed in range(3)},
+        runs(base, {seed: averages[k] + seed + gain * (0.9 + seed / 10) for seed in range(3)},
              exemplars=k)
-        for row, gains in (("gsc_5", dict.fromkeys(base, 0)), ("gsc_5-4-3-2", plus))
+        for base, gains in (("single", dict.fromkeys(averages, 0)), ("multitask", plus))
         for k, gain in gains.items()
     ]  # fmt: skip
     return found(PAPERS, f"gsc.random.figure5.{name}", sweep_exemplars=tables)
@@ -277,28 +299,32 @@ def test_figure_5_by_hand(name, ours, paper, verdict):
     assert row["paper"] == paper or (paper is None and pd.isna(row["paper"]))
 
 
+def ids_with_a_sweep_of(*budgets):
+    """Ids of the ledger of the paper's study with other budgets."""
+    sweep = ExemplarSweep(bases=("single", "multitask"), exemplars=budgets)
+    return ledger.table(replace(PAPERS, exemplar_sweeps={"gsc": sweep}), {})["id"].tolist()
+
+
 def test_a_budget_that_was_not_run_is_not_judged():
     assert figure_5("K400", {20: 0.1, 200: 5.0})["verdict"] == "not run"
-    sweeps = {name: SweepRow(name, "gsc", "ccil", (20, 50)) for name in ("gsc_5", "gsc_5-4-3-2")}
-    ids = ledger.table(replace(PAPERS, exemplar_sweeps=sweeps), {})["id"].tolist()
+    ids = ids_with_a_sweep_of(20, 50)
     assert "gsc.random.figure5.K50" in ids and "gsc.random.figure5.K200" not in ids
 
 
 def test_the_smallest_budget_is_not_also_claimed_to_gain():
-    sweeps = {name: SweepRow(name, "gsc", "ccil", (200, 400)) for name in ("gsc_5", "gsc_5-4-3-2")}
-    ids = ledger.table(replace(PAPERS, exemplar_sweeps=sweeps), {})["id"].tolist()
+    ids = ids_with_a_sweep_of(200, 400)
     assert "gsc.random.figure5.K400" in ids and "gsc.random.figure5.K200" not in ids
 
 
 def table_2(name, study=PAPERS):
-    """The paper's numbers, spread by 0.1 per term over seeds; but for CE_N: 3 points below."""
+    """The paper's numbers, spread by 0.1 per term over seeds; CE_N alone is 3 points below."""
     tables = []
-    for terms, numbers in losses.PAPER.items():
+    for terms, numbers in paper.TABLE_2.items():
         for seed, more in enumerate((-0.1, 0.0, 0.1)):
             shift = more * (1 + terms.count("+")) - 3 * (terms == "CE_N")
             rows = [
-                {"row": "gsc_5-4-3-2", "losses": terms, "seed": seed, "step": step,
-                 "accuracy": number + shift}
+                {"dataset": "gsc", "split": "random", "base": "multitask", "losses": terms,
+                 "seed": seed, "step": step, "accuracy": number + shift}
                 for step, number in enumerate(numbers[:-1])
             ]  # fmt: skip
             tables.append(pd.DataFrame(rows))
@@ -330,7 +356,7 @@ def test_the_printed_numbers_are_compared_on_the_papers_data_alone():
     ],
 )
 def test_what_terms_bring_by_hand(name, paper, ours, verdict):
-    row = table_2(f"gsc_5-4-3-2.{name}")
+    row = table_2(f"multitask.{name}")
     assert row["paper"] == pytest.approx(paper) and row["ours"] == pytest.approx(ours, abs=0.011)
     assert row["verdict"] == verdict and row["n"] == 3
 
@@ -338,7 +364,7 @@ def test_what_terms_bring_by_hand(name, paper, ours, verdict):
 def figure_2(name):
     def variant(stopping, averages, schedule="two_step", **more):
         about = {"schedule": schedule, "stopping": stopping, **more}
-        return runs("gsc_5-4-3-2", dict(enumerate(averages)), **about)
+        return runs("multitask", dict(enumerate(averages)), **about)
 
     tables = [
         variant("early", [80.0, 81.0, 82.0]),
@@ -355,16 +381,16 @@ def figure_2(name):
 @pytest.mark.parametrize(
     ("name", "paper", "ours", "verdict"),
     [
-        ("figure2.gsc_5-4-3-2.old.15", 91.0, 90.9, "reproduced"),
-        ("figure2.gsc_5-4-3-2.new.15", 24.0, 23.8333, "reproduced"),
-        ("figure2.gsc_5-4-3-2.new.45", 82.0, 81.0, "reproduced"),  # CI [78.5, 83.5]
-        ("figure2.gsc_5-4-3-2.new.100", 92.0, None, "not run"),
-        ("figure2.gsc_5-4-3-2.few", -67.0, -67.0667, "reproduced"),
-        ("section3.3.gsc_5-4-3-2.early.15", None, 1.5, "reproduced"),  # 1, 1.5, 2
-        ("section3.3.gsc_5-4-3-2.early.45", None, 0.0, "not reproduced"),  # 0, -1, 1
-        ("section3.3.gsc_5-4-3-2.early.100", None, None, "not run"),
-        ("section3.3.gsc_5-4-3-2.cosine.old", None, -5.3333, "contradicted"),
-        ("section3.3.gsc_5-4-3-2.cosine.average", None, -5.3333, "contradicted"),
+        ("figure2.multitask.old.15", 91.0, 90.9, "reproduced"),
+        ("figure2.multitask.new.15", 24.0, 23.8333, "reproduced"),
+        ("figure2.multitask.new.45", 82.0, 81.0, "reproduced"),  # CI [78.5, 83.5]
+        ("figure2.multitask.new.100", 92.0, None, "not run"),
+        ("figure2.multitask.few", -67.0, -67.0667, "reproduced"),
+        ("section3.3.multitask.early.15", None, 1.5, "reproduced"),  # 1, 1.5, 2
+        ("section3.3.multitask.early.45", None, 0.0, "not reproduced"),  # 0, -1, 1
+        ("section3.3.multitask.early.100", None, None, "not run"),
+        ("section3.3.multitask.cosine.old", None, -5.3333, "contradicted"),
+        ("section3.3.multitask.cosine.average", None, -5.3333, "contradicted"),
     ],
 )
 def test_figure_2_and_section_3_3_by_hand(name, paper, ours, verdict):
@@ -375,12 +401,12 @@ def test_figure_2_and_section_3_3_by_hand(name, paper, ours, verdict):
 
 
 def table_1(name, device="cpu"):
-    """CPU seconds that grow by 1 % a round, but for one head; the clock says 1 for all."""
+    """CPU seconds that grow by 1 % a round, except for one head; the clock says 1 for all."""
     seconds = {"5": 10.0, "5-4": 15.0, "5-4-3": 20.0, "5-4-4": 21.0, "5-4-3-2": 25.0,
                "all": 99.0}  # fmt: skip
     table = pd.DataFrame(
         [
-            {"row": "gsc", "dataset": "gsc", "device": device, "heads": heads, "passes": passes,
+            {"dataset": "gsc", "device": device, "heads": heads, "passes": passes,
              "round": turn, "seconds": 1.0,
              "cpu_seconds": value * (1 + 0.01 * turn * (heads != "5")) * (passes == "separate")}
             for heads, value in seconds.items()
@@ -388,7 +414,7 @@ def table_1(name, device="cpu"):
             for turn in range(3)
         ]
     )  # fmt: skip
-    return found(PAPERS, f"gsc.random.table1.gsc.{name}", time_heads=[table])
+    return found(PAPERS, f"gsc.random.table1.{name}", time_heads=[table])
 
 
 @pytest.mark.parametrize(
@@ -421,24 +447,32 @@ def test_the_p_value_of_a_ratio_is_of_being_one():
     assert table_1("ratio.5-4")["p_value"] == pytest.approx(p_value, rel=1e-3)
 
 
+def test_a_quotient_of_times_says_which_heads_it_is_of():
+    place = "time_heads/gsc passes=separate"
+    assert table_1("seconds.5-4")["where"] == f"{place} heads=5-4"
+    assert table_1("ratio.5-4")["where"] == f"{place} heads=5-4"
+    assert table_1("classes.5-4-4")["where"] == f"{place} heads=5-4-4 minus {place} heads=5-4-3"
+    assert table_1("slope")["where"] == f"{place} slope over heads"
+
+
 def test_on_a_gpu_the_clock_is_what_counts():
     assert table_1("seconds.5", "cuda")["ours"] == 1.0
 
 
 @pytest.mark.parametrize(
-    ("name", "row", "plus", "verdict"),
+    ("name", "base", "plus", "verdict"),
     [
-        ("longer", "gsc_5_longer", -3, "reproduced"),
-        ("longer", "gsc_5_longer", 3, "contradicted"),
-        ("shuffled", "gsc_5-4-3-2_shuffled", -3, "reproduced"),
-        ("shared", "gsc_5-4-3-2_shared", 0.1, "reproduced"),
-        ("shared", "gsc_5-4-3-2_shared", 5, "contradicted"),
-        ("all", "gsc_all_shared", 3, "reproduced"),
+        ("longer", "single_longer", -3, "reproduced"),
+        ("longer", "single_longer", 3, "contradicted"),
+        ("shuffled", "multitask_shuffled", -3, "reproduced"),
+        ("shared", "multitask_shared", 0.1, "reproduced"),
+        ("shared", "multitask_shared", 5, "contradicted"),
+        ("all", "all", 3, "reproduced"),
     ],
 )
-def test_controls_are_set_against_multitask(name, row, plus, verdict):
+def test_controls_are_set_against_multitask(name, base, plus, verdict):
     other = {s: a + plus + 0.01 * s for s, a in SINGLE.items()}
-    steps = [runs("gsc_5-4-3-2", SINGLE), runs(row, other)]
+    steps = [runs("multitask", SINGLE), runs(base, other)]
     line = found(PAPERS, f"gsc.random.control.{name}", learn_steps=steps)
     assert (line["source"], line["verdict"]) == ("ours", verdict)
 
@@ -451,24 +485,25 @@ NOT_COUNTED = ("ccil", "joint", "finetune", "gdumb", "ewc", "mas", "mine", "its_
 def others(name, gains=COUNTED, not_counted=NOT_COUNTED):
     """The row of a claim about other techniques; icarl has a seed more, of far less gain."""
     methods = PAPERS.methods | {"mine": {"kind": "recipe"}, "its_kind": {"kind": "ccil"}}
-    seeds = dict.fromkeys((*gains, *not_counted), PAPERS.seeds)
-    comparison = replace(PAPERS.comparison, methods=seeds, grids={})
+    names = (*gains, *not_counted)
+    comparison = Comparison(bases=("single", "multitask"), methods=names)
     about = {
-        "dataset": "gsc", "split": "random", "passes": "separate", "control": "none",
-        "exemplars": 200, "memory_bytes": 1, "state_bytes": 1, "validation_bytes": 0,
+        "passes": "separate", "control": "none", "exemplars": 200, "memory_bytes": 1,
+        "state_bytes": 1, "validation_bytes": 0,
     }  # fmt: skip
     tables = []
-    for method in seeds:
+    for method in names:
         gained = gains.get(method, (-50.0, -50.0, -50.0))
         multitask = {seed: SINGLE[seed] + gain for seed, gain in enumerate(gained)}
-        sides = {"5": SINGLE, "5-4-3-2": multitask}
+        sides = {"single": SINGLE, "multitask": multitask}
         if method == "icarl":
-            sides = {heads: side | {9: 50.0 - len(heads)} for heads, side in sides.items()}
+            sides = {base: side | {9: 50.0 - 6 * (base == "multitask")}
+                     for base, side in sides.items()}  # fmt: skip
         tables += [
-            runs(f"gsc_{heads}", side, method=method, heads=heads, **about)
-            for heads, side in sides.items()
+            runs(base, side, method=method, heads=PAPERS.base_models["gsc"][base].heads, **about)
+            for base, side in sides.items()
         ]
-    study = replace(PAPERS, methods=methods, comparison=comparison)
+    study = replace(PAPERS, methods=methods, comparisons={"gsc": comparison})
     return found(study, f"gsc.random.text.{name}", compare_methods=tables)
 
 
@@ -532,7 +567,7 @@ def test_every_number_of_the_paper_is_in_the_ledger_of_its_study():
     gsc = table[(table["dataset"] == "gsc") & table["paper"].notna()]
     by_source = gsc.groupby("source")["paper"].apply(lambda numbers: set(numbers.round(2)))
     assert {2.16, 3.41, 4.65, 5.44, 4.79, 5.35, 6.44, 7.42, 3.44} <= by_source["Table 1"]
-    assert {round(n, 2) for row in losses.PAPER.values() for n in row} <= by_source["Table 2"]
+    assert {round(n, 2) for row in paper.TABLE_2.values() for n in row} <= by_source["Table 2"]
     assert {91, 24, 83, 82, 86, 92} <= by_source["Figure 2"]
     assert 5.5 in by_source["abstract"] and 5.5 in by_source["Figure 5"]
     us8k = table[table["dataset"] == "us8k"].set_index("id")["paper"].dropna()
@@ -545,7 +580,7 @@ def test_on_data_of_other_kinds_claims_are_words_without_sizes():
 
 
 def test_the_page_states_the_rules_and_holds_every_claim():
-    steps = [runs("gsc_5", SINGLE), runs("gsc_5-4-3-2", {s: a + 5 for s, a in SINGLE.items()})]
+    steps = [runs("single", SINGLE), runs("multitask", {s: a + 5 for s, a in SINGLE.items()})]
     table = ledger.table(PAPERS, {"learn_steps": pd.concat(steps)})
     page = ledger.markdown(table)
     assert page.startswith("# The paper's claims") and all(f"*{v}*" in page for v in Verdict)

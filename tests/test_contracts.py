@@ -1,7 +1,8 @@
-"""Every method and every figure found by its name keeps its contract (datasets: test_datasets)."""
+"""Every dataset, method, probe and figure that is found by its name keeps its contract."""
 
 import dataclasses
 import inspect
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,25 +13,130 @@ import torch
 from conftest import NETWORK, blobs
 from matplotlib.figure import Figure
 
-from mtcil.clips import of_labels
-from mtcil.errors import UserError
-from mtcil.learner import RULES, Learner, from_plain, predict, to_plain
-from mtcil.lookup import find, names
-from mtcil.methods import StepClips
-from mtcil.models import Network, copy_state
-from mtcil.results import step_rows
-from mtcil.runs import method_settings
-from mtcil.study import read_study
-from mtcil.training import Streams
+from mtcil import figures as figure_contract
+from mtcil.audio import source as dataset_contract
+from mtcil.core.errors import UserError
+from mtcil.core.lookup import find, names
+from mtcil.learning import probe as probe_contract
+from mtcil.learning import steps as method_contract
+from mtcil.learning.clips import of_labels
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import RULES, Learner, from_plain, predict, to_plain
+from mtcil.learning.network import Network, copy_state
+from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.records.rows import TABLES, Run, step_rows
+from mtcil.records.tables import columns_of
+from mtcil.running.jobs import method_settings
+from mtcil.settings.files import read_study
 
 ROOT = Path(__file__).parents[1]
 STUDY = read_study(ROOT / "params.yaml")
+CONTRACTS = {
+    "datasets": dataset_contract,
+    "methods": method_contract,
+    "probes": probe_contract,
+    "figures": figure_contract,
+}
+OPTIONAL = {"make", "keep", "cost"}  # functions that not every file needs
+SINGLE, MULTITASK = {"single": "5"}, {"multitask": "5-4-3-2"}  # heads by base model
 
 
-@pytest.mark.parametrize("kind", ["datasets", "methods", "probes", "figures"])
+def against(kind, rule):
+    """Files of a kind that do not keep a rule."""
+    return [name for name in names(kind) if not rule(find(kind, name))]
+
+
+def asked(kind):
+    """{function: parameters} that the text of a contract asks for."""
+    text = CONTRACTS[kind].__doc__
+    return {
+        name: re.findall(r"(\w+)(?:: [^,)]+)?", parameters)
+        for name, parameters in re.findall(r"def (\w+)\(([^)]*)\)", text)
+    }
+
+
+@pytest.mark.parametrize("kind", CONTRACTS)
 def test_an_unknown_name_is_refused_with_the_known_ones(kind):
     with pytest.raises(UserError, match=f"No mtcil.{kind} called 'tyo'. There are: .*To add one"):
         find(kind, "tyo")
+
+
+@pytest.mark.parametrize("kind", CONTRACTS)
+def test_every_file_has_the_functions_that_its_contract_asks_for(kind):
+    functions = asked(kind)
+    assert len(functions) >= 2
+
+    def has_all(module):
+        return all(hasattr(module, name) for name in set(functions) - OPTIONAL)
+
+    def takes_what_it_is_given(module):
+        return all(
+            list(inspect.signature(getattr(module, name)).parameters) == parameters
+            for name, parameters in functions.items()
+            if hasattr(module, name)
+        )
+
+    def says_what_it_is(module):
+        needed = set(functions) - OPTIONAL
+        return bool(module.__doc__) and all(getattr(module, name).__doc__ for name in needed)
+
+    assert against(kind, has_all) == []
+    assert against(kind, takes_what_it_is_given) == []
+    assert against(kind, says_what_it_is) == []
+
+
+def test_every_dataset_states_its_archive_and_its_classes():
+    def has_a_source(dataset):
+        return dataset.SOURCE is None or isinstance(dataset.SOURCE, dataset_contract.Source)
+
+    def has_classes(dataset):
+        found = dataset.CLASSES
+        return found is None or (isinstance(found, tuple) and len(set(found)) == len(found) >= 2)
+
+    def says_no_more_of_its_root(dataset):
+        return getattr(dataset, "ROOT_IS_DROPPED", True) is True
+
+    def is_made_or_downloaded(dataset):
+        return not (hasattr(dataset, "make") and dataset.SOURCE)
+
+    assert against("datasets", has_a_source) == []
+    assert against("datasets", has_classes) == []
+    assert against("datasets", says_no_more_of_its_root) == []
+    assert against("datasets", is_made_or_downloaded) == []
+
+
+def is_frozen(settings):
+    return dataclasses.is_dataclass(settings) and settings.__dataclass_params__.frozen
+
+
+def test_every_method_states_its_settings_and_what_it_costs():
+    used = {values.get("kind", name) for name, values in STUDY.methods.items()}
+    assert against("methods", lambda method: is_frozen(method.Config)) == []
+    assert against("methods", lambda method: issubclass(method.Config, MethodConfig)) == []
+    assert (
+        against("methods", lambda method: hasattr(method, "keep") == hasattr(method, "cost")) == []
+    )
+    assert sorted(used) == names("methods")
+
+
+def test_every_probe_states_its_settings():
+    assert against("probes", lambda probe: is_frozen(probe.Config)) == []
+    assert sorted(STUDY.probes) == names("probes")
+
+
+def test_every_figure_states_what_it_reads():
+    stages = {path.stem for path in (ROOT / "pipeline").glob("[!_]*.py")}
+    assert against("figures", lambda figure: figure.STAGE in stages) == []
+    assert against("figures", lambda figure: isinstance(getattr(STUDY, figure.SECTION), dict)) == []
+    assert against("figures", lambda figure: figure.RECORDS in TABLES) == []
+
+
+def test_a_figure_without_records_gives_an_empty_table():
+    def none(figure):
+        return pd.DataFrame(columns=list(columns_of(figure.STAGE, figure.RECORDS)))
+
+    assert against("figures", lambda figure: len(figure.table(STUDY, pd.DataFrame())) == 0) == []
+    assert against("figures", lambda figure: len(figure.table(STUDY, none(figure))) == 0) == []
 
 
 @pytest.fixture
@@ -48,15 +154,9 @@ def clips():
 @pytest.mark.parametrize("name", names("methods"))
 def test_a_method_learns_a_step_and_keeps_its_contract(name, learner, clips, step_training):
     method = find("methods", name)
-    assert method.__doc__ and method.learn_step.__doc__
-    assert dataclasses.is_dataclass(method.Config)
-    assert list(inspect.signature(method.learn_step).parameters) == [
-        "learner", "clips", "training", "config", "streams", "report",
-    ]  # fmt: skip
     label = next(k for k, v in STUDY.methods.items() if v.get("kind", k) == name)
     _, config = method_settings(STUDY, label)
     before = copy_state(learner.network)
-    assert hasattr(method, "keep") == hasattr(method, "cost")
     if hasattr(method, "keep"):
         base = blobs(12, 4, 3)
         learner = method.keep(learner, base, clips.memory, config, Streams(0, 0))
@@ -72,35 +172,31 @@ def test_a_method_learns_a_step_and_keeps_its_contract(name, learner, clips, ste
     assert torch.equal(predict(plain, x), predict(first, x))
 
 
-def records(stage_rows, variants, kind):
+def records(bases, variants, table):
     """Records of made-up runs: accuracies that fall from step to step and differ by seed."""
-    tables = []
-    for row, changes in stage_rows.items():
+    steps, rows = (5, 3, 3, 3, 3, 3), []
+    plain = {
+        "passes": "separate", "control": "none", "method": "ccil", "losses": "CE_N",
+        "schedule": "two_step", "stopping": "early", "exemplars": 200,
+    }  # fmt: skip
+    for base, heads in bases.items():
         for more in variants:
             for seed in range(3):
-                steps = (5, 3, 3, 3, 3, 3)
-                results = []
-                for n in np.cumsum(steps):
-                    right = 40 + seed - n
-                    confusion = np.full((n, n), 1) + right * np.eye(n, dtype=int)
-                    results.append(
-                        SimpleNamespace(
-                            confusion=confusion,
-                            epochs={"a": 3},
-                            memory_bytes=1,
-                            state_bytes=4,
-                            validation_bytes=2,
-                            teacher_bytes=3,
-                        )
+                results = [
+                    SimpleNamespace(
+                        confusion=np.full((n, n), 1) + (40 + seed - n) * np.eye(n, dtype=int),
+                        epochs={"a": 3},
+                        memory_bytes=1,
+                        state_bytes=4,
+                        validation_bytes=2,
+                        teacher_bytes=3,
                     )
-                identity = {
-                    "dataset": "gsc", "split": "random", "passes": "separate", "control": "none",
-                    "method": "ccil", "losses": "CE_N", "schedule": "two_step",
-                    "stopping": "early", "exemplars": 200, **changes, **more, "seed": seed,
-                }  # fmt: skip
-                rows = step_rows(identity, steps, results)[kind]
-                tables.append(pd.DataFrame(rows).assign(row=row))
-    return pd.concat(tables, ignore_index=True)
+                    for n in np.cumsum(steps)
+                ]
+                about = {"dataset": "gsc", "split": "random", "base": base, "heads": heads}
+                run = Run(**about, **{**plain, **more}, seed=seed)
+                rows += step_rows(run, steps, results, "a key")[table]
+    return pd.DataFrame(rows)
 
 
 VARIANTS = {
@@ -111,12 +207,12 @@ VARIANTS = {
 }
 
 
-def timings():
+def timings(_):
     return pd.DataFrame(
         [
             {
                 "dataset": "gsc", "device": "cpu", "clips": 10, "heads": heads, "passes": passes,
-                "round": turn, "seconds": 9.0, "cpu_seconds": len(heads) + turn, "row": "gsc",
+                "round": turn, "seconds": 9.0, "cpu_seconds": len(heads) + turn,
             }
             for heads in ("5", "5-4", "5-4-3")
             for passes in ("separate", "shared")
@@ -125,22 +221,31 @@ def timings():
     )  # fmt: skip
 
 
-def bases():
+def trained(bases):
     counts = {"train_clips": 70, "test_clips": 20, "validation_clips": 10, "leaking_test_clips": 5}
-    about = {"dataset": "gsc", "split": "random", "heads": "5", "row": "gsc_5"}
-    return pd.DataFrame([{**about, "seed": seed, **counts} for seed in range(3)])
-
-
-def probed():
-    rows = {"gsc_5": "5", "gsc_5-4-3-2": "5-4-3-2"}
     return pd.DataFrame(
         [
             {
-                "dataset": "gsc", "split": "random", "heads": heads, "passes": "separate",
-                "control": "none", "probe": probe, "seed": seed, "scope": scope, "step": step,
-                "accuracy": 50 + len(heads) + seed - step, "row": row,
+                "dataset": "gsc", "split": "random", "base": base, "heads": heads,
+                "passes": "separate", "control": "none", "seed": seed, "epochs": 9, **counts,
+                "key": "a key",
             }
-            for row, heads in rows.items()
+            for base, heads in bases.items()
+            for seed in range(3)
+        ]
+    )  # fmt: skip
+
+
+def probed(bases):
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "gsc", "split": "random", "base": base, "heads": heads,
+                "passes": "separate", "control": "none", "probe": probe, "seed": seed,
+                "scope": scope, "step": step, "classes_seen": 5 + step,
+                "accuracy": 50.0 + len(heads) + seed - step, "bytes": 9, "key": "a key",
+            }
+            for base, heads in bases.items()
             for probe in ("linear", "ncm")
             for seed in range(3)
             for scope in ("seen", "future", "base")
@@ -149,26 +254,36 @@ def probed():
     )  # fmt: skip
 
 
-MADE = {"time_heads": timings, "train_base": bases, "probe_base": probed}
+MADE = {"time_heads": timings, "train_base": trained, "probe_base": probed}
+
+
+def made_for(figure, bases):
+    """Records that a figure reads, as its stage would write them."""
+    variants = VARIANTS.get(figure.STAGE, [{}])
+    make = MADE.get(figure.STAGE, lambda these: records(these, variants, figure.RECORDS))
+    return make(bases)
+
+
+def test_the_records_made_here_have_the_columns_that_stages_write():
+    def has_them(figure):
+        columns = made_for(figure, SINGLE).columns
+        return columns.tolist() == list(columns_of(figure.STAGE, figure.RECORDS))
+
+    assert against("figures", has_them) == []
 
 
 @pytest.mark.parametrize("name", names("figures"))
-def test_a_figure_gives_a_table_its_markdown_and_a_picture(name):
+@pytest.mark.parametrize(
+    "bases", [SINGLE | MULTITASK, SINGLE, MULTITASK], ids=["both", "single", "multitask"]
+)
+def test_a_figure_gives_a_table_its_markdown_and_a_picture(name, bases):
     figure = find("figures", name)
-    assert figure.__doc__ and hasattr(STUDY, figure.SECTION)
-    rows = {"gsc_5": {"heads": "5"}, "gsc_5-4-3-2": {"heads": "5-4-3-2"}}
-    variants = VARIANTS.get(figure.STAGE, [{}])
-    make = MADE.get(figure.STAGE, lambda: records(rows, variants, figure.RECORDS))
-    table = figure.table(STUDY, make())
+    table = figure.table(STUDY, made_for(figure, bases))
     header, rows = figure.markdown(table)
     assert len(table) and rows and all(len(row) == len(header) for row in rows)
     assert all(isinstance(cell, str) for row in rows for cell in row)
     drawn = figure.draw(table)
     assert isinstance(drawn, Figure) and drawn.axes
+    drawn.draw_without_rendering()
     panels = [axis for axis in drawn.axes if axis.get_label() != "<colorbar>"]
     assert all(axis.get_xlabel() and axis.get_ylabel() for axis in panels)
-
-
-@pytest.mark.parametrize("name", names("figures"))
-def test_a_figure_without_records_gives_an_empty_table(name):
-    assert len(find("figures", name).table(STUDY, pd.DataFrame())) == 0

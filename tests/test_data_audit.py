@@ -1,9 +1,9 @@
-"""mtcil.data.audit_split by hand: a test clip leaks if its group is in the training part too."""
+"""audit_split by hand: a test clip leaks if its group is in the training part too."""
 
 import numpy as np
 import pandas as pd
 
-from mtcil.data import audit_split
+from mtcil.learning.split import audit_split
 
 
 def test_leaking_test_clips_by_hand():

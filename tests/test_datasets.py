@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from mtcil import lookup
-from mtcil.archives import read_members
-from mtcil.datasets import ClipInfo, Source, _waves
-from mtcil.errors import UserError
-from mtcil.settings import DatasetSettings
+from mtcil.audio import waves
+from mtcil.audio.archives import read_members
+from mtcil.audio.source import ClipInfo, Source
+from mtcil.core import lookup
+from mtcil.core.errors import UserError
+from mtcil.settings.sections import DatasetSettings
 
 SYNTHETIC = [n for n in lookup.names("datasets") if hasattr(lookup.find("datasets", n), "make")]
 WORDS = ("yes", "no", "seven")
@@ -29,7 +30,6 @@ def settings_for(kind: str, classes=None, n_clips: int = 40) -> DatasetSettings:
         steps=(len(classes),),
         exemplars=0,
         features="any",
-        multitask=str(len(classes)),
         network="small",
         class_order=None,
         folds=None,
@@ -189,7 +189,7 @@ def test_classes_that_cannot_be_made_are_refused(tmp_path, kind, classes):
 
 
 def test_noise_has_unit_power_inside_its_band():
-    noise = _waves.band_noise(16_000, 16_000, 500, 1000, np.random.default_rng(0))
+    noise = waves.band_noise(16_000, 16_000, 500, 1000, np.random.default_rng(0))
     assert np.sqrt(np.mean(noise**2)) == pytest.approx(1, rel=1e-4)
     # Gain 1 / (1 + (500 / f)^2) / (1 + (f / 1000)^2): 4/9 at 707 Hz, 0.0298 at 5,700 Hz.
     power = np.abs(np.fft.rfft(noise)) ** 2  # one bin per Hz

@@ -1,7 +1,4 @@
-"""Each purpose has random numbers of its own, and nothing outside a study changes a result.
-
-That the number of jobs and a resume change nothing is in test_pipeline.py.
-"""
+"""Each purpose has random numbers of its own, and nothing outside a study changes a result."""
 
 import os
 import random
@@ -19,17 +16,22 @@ import torch
 from conftest import NETWORK, SGD, blobs, phase
 from test_trajectory import CONFIG, base_learner, go, make_plan
 from tiny_study import ROOT, files_in, params, write_params
+from untrained import bases_of, made_study
 
-from mtcil import base as base_module
-from mtcil.base import train_base
-from mtcil.data import split_rows
-from mtcil.learner import Learner
-from mtcil.methods import StepClips, ccil
-from mtcil.models import Network, copy_state
-from mtcil.settings import BaseTrainingSettings, SplitSettings
-from mtcil.study import read_study
-from mtcil.training import Streams
-from mtcil.trajectory import advance, start
+from mtcil.learning import base_step as base_module
+from mtcil.learning.base_step import train_base
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network, copy_state
+from mtcil.learning.split import split_rows
+from mtcil.learning.steps import StepClips
+from mtcil.learning.trajectory import advance, start
+from mtcil.methods import ccil
+from mtcil.records.tables import known_runs, write_records
+from mtcil.running.jobs import Variant, run_jobs
+from mtcil.running.run import forget_checkpoints, learn_all, train_all
+from mtcil.settings.files import read_study
+from mtcil.settings.sections import BaseTrainingSettings, MachineSettings, SplitSettings
 
 DATASET = read_study(ROOT / "demo" / "params.yaml").datasets["words"]
 SPLIT = SplitSettings("random", 0.7, 0.2, 0.1)
@@ -44,11 +46,11 @@ def same(first, second):
 # Split and class order
 
 
-def drawn(seed=0, dataset=DATASET, split=SPLIT, n_per_class=20):
+def drawn(seed=0, dataset=DATASET, split=SPLIT, n_per_class=20, **order):
     labels = [name for name in dataset.classes for _ in range(n_per_class)]
     groups = [f"group{i % 10}" for i in range(len(labels))]
     order, _, rows = split_rows(
-        pd.DataFrame({"class": labels, "group": groups}), dataset, split, seed
+        pd.DataFrame({"class": labels, "group": groups}), dataset, split, seed, **order
     )
     return order, {part: found.tolist() for part, found in rows.items()}
 
@@ -72,13 +74,21 @@ def test_the_split_does_not_move_the_class_order(changes):
     assert drawn(**changes)[0] == drawn()[0] and drawn(**changes)[1] != drawn()[1]
 
 
-@pytest.mark.parametrize("changes", [{"steps": (4, 1, 3)}, {"exemplars": 3}, {"multitask": "4-4"}])
+@pytest.mark.parametrize("changes", [{"steps": (4, 1, 3)}, {"exemplars": 3}, {"network": "us8k"}])
 def test_the_protocol_moves_neither(changes):
     assert drawn(dataset=replace(DATASET, **changes)) == drawn()
 
 
 def test_another_seed_moves_both():
     assert drawn(1)[0] != drawn()[0] and drawn(1)[1] != drawn()[1]
+
+
+def test_an_order_seed_moves_the_class_order_alone():
+    orders = [drawn(seed)[0] for seed in (0, 1)]
+    for seed in (0, 1):
+        assert drawn(seed, order_seed=None) == drawn(seed)
+        for order_seed in (0, 1):
+            assert drawn(seed, order_seed=order_seed) == (orders[order_seed], drawn(seed)[1])
 
 
 # The base step
@@ -200,13 +210,55 @@ def test_a_step_depends_on_nothing_but_the_state_before_it(data, step_training):
     assert same(advance(before, data, plan, ccil, 0).learner.network.state_dict(), first)
 
 
+# Jobs, and finished runs
+
+
+def records_of(folder, jobs=1, fresh=False, stop_after=None):
+    """Train and learn as the stages do, at most so many runs; the bytes of all that is kept."""
+    settings, bases = read_study(folder / "params.yaml"), bases_of(folder)
+    machine = MachineSettings("cpu", jobs, "loky", None, fresh)
+    train_all(bases, machine)
+    variants = [Variant("ccil", 12), Variant("icarl", 12)]
+    runs = run_jobs(settings, [base for base in bases if base.name.base != "single"], variants)
+    assert len(runs) == 8
+    records = folder / "metrics/records"
+    for table, rows in learn_all(
+        runs[:stop_after], machine, known_runs(sorted(records.glob("*")), "words")
+    ).items():
+        if stop_after is None:
+            write_records(records / "compare_methods", "words", rows, table)
+    if stop_after is None:
+        forget_checkpoints(runs)
+    return {name: content for name, content in files_in(folder).items() if "params" not in name}
+
+
+@pytest.mark.slow
+def test_any_number_of_jobs_finished_or_resumed_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two", "resumed"):
+        (tmp_path / name).mkdir()
+        made_study(tmp_path / name, params("."))
+    wanted = records_of(tmp_path / "one", fresh=True)
+    assert len(wanted) == 2 + 6 + 3  # features, base models, tables
+    assert records_of(tmp_path / "one") == wanted
+    assert records_of(tmp_path / "one", jobs=2, fresh=True) == wanted
+    assert records_of(tmp_path / "two", jobs=2, fresh=True) == wanted
+    # Killed twice, and a number of jobs of its own each time.
+    bases = bases_of(tmp_path / "resumed")
+    for base in bases:
+        base.file.unlink()
+    train_all(bases[:3], MachineSettings("cpu", 1, "loky", None, False))
+    half = records_of(tmp_path / "resumed", jobs=2, stop_after=5)
+    assert sum(name.startswith(".checkpoints/") for name in half) == 5
+    assert records_of(tmp_path / "resumed") == wanted
+
+
 # The whole chain, in other surroundings
 
 CHAIN = """
 import _study, importlib, sys
 for stage, row in (
     ("download", "words"), ("extract_features", "words"),
-    ("train_base", "words_3-2"), ("learn_steps", "words_3-2"),
+    ("train_base", "words"), ("learn_steps", "words"),
 ):
     sys.argv = [stage, row]
     _study.run(importlib.import_module(stage).main)

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from mtcil.archives import read_members, write_tar
-from mtcil.datasets import Source, folders, speech_commands, synthetic_words
-from mtcil.errors import UserError
-from mtcil.settings import DatasetSettings
-from mtcil.transfer import provide_archive, source_variable
+from mtcil.audio.archives import read_members, write_tar
+from mtcil.audio.provide import provide_archive, source_variable
+from mtcil.audio.source import Source
+from mtcil.core.errors import UserError
+from mtcil.datasets import folders, speech_commands, synthetic_words
+from mtcil.settings.sections import DatasetSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +29,6 @@ def settings_for(kind: str) -> DatasetSettings:
         steps=(2,),
         exemplars=0,
         features="any",
-        multitask="2",
         network="small",
         class_order=None,
         folds=None,
@@ -129,8 +129,9 @@ def study(tmp_path) -> Path:
     """The paper's study, and in it a small synthetic dataset called words."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     words = {"kind": "synthetic_words", "classes": ["yes", "no"], "clips_per_class": 10}
-    protocol = {"steps": [2], "multitask": "2", "class_order": None, "folds": None}
+    protocol = {"steps": [2], "class_order": None, "folds": None}
     params["datasets"]["words"] = {**params["datasets"]["gsc"], **words, **protocol}
+    params["settings"] = str(ROOT / "settings.yaml")
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path / "study"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from mtcil import batches, extraction, features
-from mtcil.archives import write_tar
-from mtcil.audio import decode, decode_timed
+from mtcil.audio import extraction, features, workers
+from mtcil.audio.archives import write_tar
+from mtcil.audio.decode import decode, decode_timed
+from mtcil.core.errors import UserError
 from mtcil.datasets import folders
-from mtcil.errors import UserError
-from mtcil.settings import DatasetSettings, FeatureSettings
+from mtcil.settings.sections import DatasetSettings, FeatureSettings
 
 FEATURES = FeatureSettings(
     sample_rate=8_000, seconds=0.25, n_fft=256, hop_length=128, centred=True, log_mel=16
@@ -33,7 +33,6 @@ def settings(clips_per_class=10, exclude=()):
         network="small",
         class_order=None,
         folds=None,
-        multitask="2",
         exclude=exclude,
     )
 
@@ -122,7 +121,7 @@ def test_asking_for_fewer_clips_keeps_a_part_of_those_taken_before(tmp_path):
 
 
 def test_two_jobs_write_the_same_bytes_as_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(batches, "BATCH_CLIPS", 3)
+    monkeypatch.setattr(workers, "BATCH_CLIPS", 3)
     facts, written = [], []
     for jobs in (1, 2):
         folder = tmp_path / str(jobs)
@@ -180,7 +179,7 @@ def test_clips_that_can_no_longer_be_taken_are_not_decoded(tmp_path, monkeypatch
         decoded.append(name)
         return decode_timed(content, settings, name)
 
-    monkeypatch.setattr(batches, "decode_timed", noted)
+    monkeypatch.setattr(workers, "decode_timed", noted)
     members = sorted(files(20)[:-1], key=lambda member: extraction.rank(member[0]))
     extract(tmp_path, members)
     assert sorted(decoded) == sorted(line["id"] for line in results(tmp_path)[1])
@@ -232,7 +231,7 @@ def test_two_files_of_one_id_are_refused(tmp_path):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_damaged_archive_is_refused_and_leaves_nothing_behind(tmp_path, jobs, monkeypatch):
-    monkeypatch.setattr(batches, "BATCH_CLIPS", 3)
+    monkeypatch.setattr(workers, "BATCH_CLIPS", 3)
     write_tar(tmp_path / "whole.tar", files(10))
     content = (tmp_path / "whole.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(content[: len(content) // 2 + 700])

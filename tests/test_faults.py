@@ -3,29 +3,42 @@
 import ast
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import NETWORK
 from kills import DOWNLOAD, Case, came_first, new_yard
 from test_transfer import CONTENT, Server, break_off, server  # noqa: F401
 from tiny_study import ROOT, change, files_in, params, run_stage, write_params
 from victims import child_of, start, wait_for_end
 
-from mtcil.checkpoints import Checkpoint, save_plain
-from mtcil.errors import told_in_one_line
-from mtcil.files import part_file, whole_file, write_text
-from mtcil.lookup import PACKAGE_DIR
-from mtcil.parallel import run_all
-from mtcil.settings import MachineSettings
-from mtcil.transfer import fetch
+from mtcil.audio.provide import fetch
+from mtcil.core.errors import told_in_one_line
+from mtcil.core.files import part_file, whole_file, write_text
+from mtcil.core.lookup import PACKAGE_DIR
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network
+from mtcil.running.models import save_model
+from mtcil.running.parallel import run_all
+from mtcil.settings.sections import MachineSettings
 
 KEPT = "What is finished is kept"
+FROM_BASES = (
+    "exemplar_sweeps", "loss_ablations", "epoch_sweeps", "heads_timings", "tunings", "comparisons",
+    "base_probes",
+)  # fmt: skip
+DIES_BEFORE_ITS_RECORDS = """
+import os
+import mtcil.records.tables
+mtcil.records.tables.write_records = lambda *_: os._exit(9)
+"""
 
 
 def machine(jobs: int) -> MachineSettings:
@@ -60,7 +73,7 @@ def test_a_stage_and_its_workers_end_without_dvc(extracted):
     change(values, "base_training.fit.patience", None)
     write_params(extracted, values)
     as_dvc = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]])"
-    stage = [str(ROOT / "pipeline" / "train_base.py"), "words_3"]
+    stage = [str(ROOT / "pipeline" / "train_base.py"), "words"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_STAGE": "train_base"}
     command = [sys.executable, "-c", as_dvc, *stage]
     first = start(command, extracted, environment, extracted / "said.txt")
@@ -73,7 +86,7 @@ def test_a_stage_and_its_workers_end_without_dvc(extracted):
 
 def test_a_temporary_file_of_a_killed_process_goes_with_the_next_write(tmp_path):
     code = (
-        "import os, sys; from pathlib import Path; from mtcil.files import part_file\n"
+        "import os, sys; from pathlib import Path; from mtcil.core.files import part_file\n"
         "with part_file(Path(sys.argv[1]), 'x.csv') as part: os._exit(9)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, tmp_path]).returncode == 9
@@ -88,11 +101,16 @@ def test_a_temporary_file_of_a_killed_process_goes_with_the_next_write(tmp_path)
 # --- no room
 
 
+def model(channels: int) -> Learner:
+    settings = replace(NETWORK, channels=(4, 4, 4, channels))
+    return Learner(Network(settings, 2, torch.Generator().manual_seed(0)), epochs={"base": 1})
+
+
 def test_what_was_there_outlives_a_full_disk(tmp_path):
-    save_plain({"x": torch.zeros(3)}, tmp_path / "x.pt")
+    save_model(model(4), "key", tmp_path / "x.pt")
     before = files_in(tmp_path)
-    with pytest.raises(OSError) as caught, limited_files(2000):
-        save_plain({"x": torch.zeros(1000)}, tmp_path / "x.pt")
+    with pytest.raises(OSError) as caught, limited_files(20_000):
+        save_model(model(400), "key", tmp_path / "x.pt")
     assert caught.value.filename == str(tmp_path / "x.pt")
     assert files_in(tmp_path) == before
 
@@ -121,24 +139,27 @@ def extracted(tmp_path) -> Path:
     np.save(folder / "features.npy", noise.astype(np.float32))
     rows = [f"{word}/{i},{word},{i},0,1.0" for word in words for i in range(12)]
     (folder / "clips.csv").write_text("\n".join(["id,class,group,fold,seconds", *rows, ""]))
-    write_text(tmp_path / "metrics" / "records" / "train_base" / "words_3" / "records.csv", "old\n")
+    for stage in ("train_base", "learn_steps"):
+        write_text(tmp_path / "metrics" / "records" / stage / "words.csv", "old\n")
     return tmp_path
 
 
-def assert_fails(study: Path, says: str, before: str = "") -> None:
-    """Stage train_base ends with one line, and with the files that there were."""
+def assert_fails(study: Path, stage: str, says: str, before: str = "") -> None:
+    """A stage says how much it has to do, ends with one line, and leaves the files as they were."""
     there = files_in(study)
-    done = run_stage(study, "train_base", "words_3", before=before)
+    done = run_stage(study, stage, "words", before=before)
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: "), done.stderr
-    assert says in done.stderr and KEPT in done.stderr, done.stderr
+    to_do, error = done.stderr.splitlines()
+    assert re.fullmatch(r"6 (base models|runs), 6 of them to (train|learn)", to_do), to_do
+    assert error.startswith("error: ") and says in error and KEPT in error, error
     assert files_in(study) == there
 
 
-def assert_works(study: Path) -> None:
-    done = run_stage(study, "train_base", "words_3")
+def assert_works(study: Path, stage: str) -> None:
+    done = run_stage(study, stage, "words")
     assert done.returncode == 0, done.stderr
-    assert "old" not in (study / "metrics/records/train_base/words_3/records.csv").read_text()
+    rows = (study / f"metrics/records/{stage}/words.csv").read_text().splitlines()[1:]
+    assert len(rows) == (6 if stage == "train_base" else 18)  # of each run and step
 
 
 @pytest.mark.slow
@@ -147,14 +168,15 @@ def test_a_stage_on_a_full_disk_says_so_and_works_when_there_is_room(extracted):
     change(values, "machine.jobs", 2)  # the limit is handed down to workers
     write_params(extracted, values)
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))"
-    assert_fails(extracted, "File too large. Make room and run it again", limit)
-    assert_works(extracted)
+    for stage in ("train_base", "learn_steps"):
+        assert_fails(extracted, stage, "File too large. Make room and run it again", limit)
+        assert_works(extracted, stage)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["size=4k", "ro"])
 def test_a_small_or_read_only_file_system_is_told_apart(extracted, options):
-    place = extracted / ".checkpoints"
+    place = extracted / "models"
     place.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True
@@ -163,15 +185,22 @@ def test_a_small_or_read_only_file_system_is_told_apart(extracted, options):
         pytest.skip("only root may mount here, and not in every container")
     try:
         says = "No space left on device. Make room" if options != "ro" else "Read-only file system"
-        assert_fails(extracted, says)
+        assert_fails(extracted, "train_base", says)
     finally:
         subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_file_where_a_folder_should_be_is_named(extracted):
-    (extracted / ".checkpoints").write_text("mine")
-    assert_fails(extracted, ".checkpoints: File exists. Make it writable")
-    assert (extracted / ".checkpoints").read_text() == "mine"
+    for stage, folder in [
+        ("train_base", "models/base/words/single-random"), ("learn_steps", ".checkpoints"),
+    ]:  # fmt: skip
+        place = extracted / folder
+        write_text(place, "mine")
+        assert_fails(extracted, stage, f"{folder}: File exists. Make it writable")
+        assert place.read_text() == "mine"
+        place.unlink()
+        assert_works(extracted, stage)
 
 
 # --- no memory, no GPU, no worker
@@ -231,17 +260,29 @@ def test_a_fault_of_the_program_keeps_its_traceback():
 
 
 @pytest.mark.parametrize("when", [0, 4_000_000_000], ids=["1970", "2096"])
-def test_the_clock_does_not_matter_to_checkpoints(tmp_path, monkeypatch, when):
-    place = Checkpoint(tmp_path, "key")
-    place.save({"n": 1})
-    os.utime(place.file, (when, when))
-    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0 - when)
-    assert place.load() == {"n": 1}
+def test_the_clock_does_not_matter_to_temporary_files(tmp_path, when):
     with whole_file(tmp_path / "x") as part:
         os.utime(part, (when, when))
-    place.save({"n": 2})
-    assert place.load() == {"n": 2}
-    assert {file.name for file in tmp_path.iterdir()} == {"key.pt", "x"}
+        write_text(tmp_path / "y", "y")
+        assert part.exists()
+    assert {file.name for file in tmp_path.iterdir()} == {"x", "y"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", [0, 4_000_000_000], ids=["1970", "2096"])
+def test_the_clock_does_not_matter_to_what_is_finished(extracted, when):
+    values = params(".")
+    values["base_models"] = {"words": {"multitask": {"heads": "3-2"}}}
+    values |= {section: {} for section in FROM_BASES}
+    write_params(extracted, values)
+    clock = f"import time\ntime.time = lambda: {2_000_000_000.0 - when}"
+    for stage, what in [("train_base", "base models"), ("learn_steps", "runs")]:
+        done = run_stage(extracted, stage, "words", before=DIES_BEFORE_ITS_RECORDS)
+        assert done.returncode == 9 and f"2 {what}, 2 of them" in done.stderr, done.stderr
+        for file in extracted.rglob("*"):
+            os.utime(file, (when, when))
+        done = run_stage(extracted, stage, "words", before=clock)
+        assert done.returncode == 0 and f"2 {what}, 0 of them" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("when", [0, 4_000_000_000], ids=["1970", "2096"])
@@ -255,17 +296,23 @@ def test_the_clock_does_not_matter_to_downloads(tmp_path, server: Server, when):
 
 
 def test_no_code_asks_what_time_it_is():
-    for file in sorted([*PACKAGE_DIR.rglob("*.py"), *(ROOT / "pipeline").glob("*.py")]):
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            said = ast.unparse(node) if isinstance(node, ast.Attribute | ast.alias) else ""
-            assert said not in ("time.time", "datetime", "datetime.datetime"), file.name
-            assert not said.endswith(("st_mtime", "st_ctime", "st_mtime_ns")), file.name
+    files = [*PACKAGE_DIR.rglob("*.py"), *(ROOT / "pipeline").glob("*.py")]
+    said = {
+        (file.name, ast.unparse(node))
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Attribute | ast.alias)
+    }
+    asks = ("time.time", "datetime", "datetime.datetime")
+    of_files = ("st_mtime", "st_ctime", "st_mtime_ns")
+    assert {one for one in said if one[1] in asks or one[1].endswith(of_files)} == set()
 
 
 def test_a_traceback_is_excused_only_of_a_process_that_had_just_begun():
     frames = '  File "x/pipeline/learn_steps.py", line 3\n  File "x/pipeline/_study.py", line 9\n'
-    end = "  x\nKeyboardInterrupt\n"
-    assert came_first("Traceback\n" + frames + end)
-    assert came_first("Traceback\n" + frames + '  File "x/src/mtcil/errors.py", line 3\n' + end)
-    assert not came_first("Traceback\n" + frames + '  File "x/src/mtcil/study.py", line 3\n' + end)
-    assert not came_first("Traceback\n" + frames + "ValueError: no\n")
+    begun, end = "Traceback\n" + frames, "  x\nKeyboardInterrupt\n"
+    assert came_first(begun + end)
+    assert came_first(begun + '  File "x/src/mtcil/core/errors.py", line 3\n' + end)
+    assert not came_first(begun + '  File "x/src/mtcil/core/files.py", line 3\n' + end)
+    assert not came_first(begun + '  File "x/src/mtcil/records/rows.py", line 3\n' + end)
+    assert not came_first(begun + "ValueError: no\n")

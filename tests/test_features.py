@@ -6,9 +6,10 @@ import librosa
 import numpy as np
 import pytest
 
-from mtcil import fast_features, features
-from mtcil.errors import UserError
-from mtcil.settings import FeatureSettings
+from mtcil.audio import features
+from mtcil.audio.fast import features as fast_features
+from mtcil.core.errors import UserError
+from mtcil.settings.sections import FeatureSettings
 
 WORDS = FeatureSettings(
     sample_rate=16_000, seconds=1.0, n_fft=1024, hop_length=512, centred=True, log_mel=32

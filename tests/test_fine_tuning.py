@@ -1,14 +1,14 @@
-"""mtcil.fine_tuning and the control `longer`: the settings that come out, by hand."""
+"""mtcil.running.schedules and the control `longer`: the settings that come out, by hand."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mtcil.fine_tuning import scheduled
-from mtcil.runs import base_training_of
-from mtcil.settings import PhaseSettings
-from mtcil.study import read_study
+from mtcil.running.jobs import base_training_of
+from mtcil.running.schedules import scheduled
+from mtcil.settings.files import read_study
+from mtcil.settings.sections import PhaseSettings, ScheduleRates
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
 TRAINING = replace(
@@ -19,7 +19,7 @@ TRAINING = replace(
 
 
 def phases(schedule, epochs):
-    made = scheduled(TRAINING, schedule, epochs, large_rate=0.02, small_rate=0.003)
+    made = scheduled(TRAINING, schedule, epochs, ScheduleRates(large_rate=0.02, small_rate=0.003))
     assert replace(made, head_first=TRAINING.head_first, then_all=TRAINING.then_all) == TRAINING
     return made.head_first, made.then_all
 
@@ -44,10 +44,10 @@ def test_one_schedule_for_all_layers_has_no_frozen_phase():
 
 
 def test_longer_gives_one_head_as_many_clips_as_the_multitask_heads():
-    single, longer = STUDY.base_models["gsc_5"], STUDY.base_models["gsc_5_longer"]
-    fit = STUDY.base_training.fit
-    assert base_training_of(STUDY, single) == STUDY.base_training
-    assert STUDY.datasets["gsc"].multitask == "5-4-3-2"  # 14 classes in all: 14 / 5 times as many
-    changed = base_training_of(STUDY, longer).fit
+    rows, fit = STUDY.base_models["gsc"], STUDY.base_training.fit
+    for name in ("single", "multitask", "multitask_shuffled"):
+        assert base_training_of(STUDY, "gsc", rows[name]) == STUDY.base_training
+    assert rows["multitask"].heads == "5-4-3-2"  # 14 classes in all: 14 / 5 times as many
+    changed = base_training_of(STUDY, "gsc", rows["single_longer"]).fit
     assert changed.epochs == round(2.8 * fit.epochs)
     assert changed.patience == round(2.8 * fit.patience)

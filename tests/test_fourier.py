@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from mtcil import fourier
+from mtcil.audio.fast import fourier
 
 
 def noise(n, seed=0):

@@ -19,17 +19,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mtcil.archives import read_members
-from mtcil.errors import UserError
-from mtcil.results import read_stage
-from mtcil.runs import method_settings
+from mtcil.audio.archives import read_members
+from mtcil.core.errors import UserError
+from mtcil.records.tables import file_of, known_runs, read_stage
+from mtcil.running.jobs import method_settings
 
 FUZZ = Path(__file__).resolve().parents[1] / "fuzz"
 sys.path.insert(0, str(FUZZ))
 TARGETS = {path.stem: importlib.import_module(path.stem) for path in sorted(FUZZ.glob("*_*.py"))}
 BOUNDED = settings(
     derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.generate],  # a smaller number is no simpler damage
+    phases=[Phase.explicit, Phase.generate],  # a smaller number is not a simpler damage
 )  # fmt: skip
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
@@ -145,7 +145,7 @@ TARS = {
     ) + END,
     "regions without end": sparse(100_000) + END,
     "more regions than can be joined in time": sparse(10_000) + END,
-    "a region that is no number, taken for the end": A + old_sparse(b"zzzzzzzzzzz\0") + B + END,
+    "a region that is not a number, taken for the end": A + old_sparse(b"zzzzzzzzzzz\0") + B + END,
     "regions that are cut off": old_sparse(b"")[: BLOCK + 100],
     "zeros in place of a header": A + bytes(BLOCK) + packed("b.wav"),
     "two archives in one": A + END + B + END,
@@ -201,7 +201,7 @@ CELLS = {  # column, what stands there, and what is said of it
     "a number beyond 64 bits": ("records", "step", "9" * 25, "cannot be read"),
     "a number beyond all": ("records", "seed", "1e999", "cannot be read"),
     "classes that another run has not": ("records", "classes_seen", "7", "each step once"),
-    "another dataset": ("records", "dataset", "urban", "more than one dataset"),
+    "another dataset": ("records", "dataset", "urban", "runs of another dataset"),
     "no accuracy": ("matrix", "accuracy", "", "an accuracy"),
     "no counts": ("confusion", "counts", "", "counts that cannot be"),
     "counts of other classes": ("confusion", "counts", "1 0;0 1", "counts that cannot be"),
@@ -217,22 +217,15 @@ def test_records_of_this_kind_are_refused(tmp_path, name, column, value, says):
     header, first, *rest = target.seeds()[place].decode().splitlines()
     cells = first.split(",")
     cells[header.split(",").index(column)] = value
-    folder = tmp_path / "learn_steps" / target.ROW
-    folder.mkdir(parents=True)
-    (folder / f"{name}.csv").write_text("\n".join([header, ",".join(cells), *rest]))
-    rows = {target.ROW: target.study().base_models[target.ROW]}
+    stage = tmp_path / "learn_steps"
+    stage.mkdir()
+    for table, content in zip(target.TABLES, target.seeds(), strict=True):
+        file_of(stage, target.DATASET, table).write_bytes(content)
+    assert len(known_runs([stage], target.DATASET)) == 4
+    file_of(stage, target.DATASET, name).write_text("\n".join([header, ",".join(cells), *rest]))
     with pytest.raises(UserError, match=says):
-        read_stage(tmp_path, "learn_steps", rows, name)
-
-
-def test_records_of_a_dataset_that_the_row_no_longer_has_are_refused(tmp_path):
-    target = TARGETS["records_text"]
-    folder = tmp_path / "learn_steps" / target.ROW
-    folder.mkdir(parents=True)
-    (folder / "records.csv").write_bytes(target.seeds()[0])
-    row = replace(target.study().base_models[target.ROW], dataset="urban")
-    with pytest.raises(UserError, match="records of words, but the row is of urban now"):
-        read_stage(tmp_path, "learn_steps", {target.ROW: row})
+        read_stage(tmp_path, "learn_steps", [target.DATASET], name)
+    assert known_runs([stage], target.DATASET) == {}
 
 
 @pytest.mark.parametrize("text", ["x: !!int ''", "x: !!bool a", "x: !!float a", "!!timestamp a"])
@@ -244,11 +237,11 @@ def test_params_that_say_a_type_that_their_value_is_not_of_are_refused(text):
 @pytest.mark.parametrize(
     "kind", [None, 3, 1 << 20_000, ["ccil"], {}], ids=lambda k: type(k).__name__
 )
-def test_a_method_whose_kind_is_no_name_is_refused(kind):
+def test_a_method_whose_kind_is_not_a_name_is_refused(kind):
     target = TARGETS["params_text"]
-    study = target._read(target.DEMO.read_bytes())
+    study = target._changed(b"")
     study = replace(study, methods=study.methods | {"mine": {"kind": kind}})
-    with pytest.raises(UserError, match=r"methods\.mine\.kind must be the name"):
+    with pytest.raises(UserError, match=r"methods\.mine\.kind must be a file of"):
         method_settings(study, "mine")
 
 

@@ -1,4 +1,4 @@
-"""mtcil.losses, by hand and against per-head computations."""
+"""mtcil.learning.losses, by hand and against per-head computations."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtcil.losses import (
+from mtcil.learning.losses import (
     distillation_loss,
     distillation_weight,
     make_task_table,

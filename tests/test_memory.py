@@ -1,11 +1,11 @@
-"""mtcil.memory: never above K, herding as in iCaRL."""
+"""mtcil.learning.memory: never above K, herding as in iCaRL."""
 
 from itertools import permutations
 
 import numpy as np
 import pytest
 
-from mtcil.memory import choose, herd, hold_out, per_class
+from mtcil.learning.memory import choose, herd, hold_out, per_class
 
 
 def rows(n, d, seed=0):

@@ -26,11 +26,13 @@ from untrained import (
     without_training,
 )
 
-from mtcil.clips import join, of_labels
-from mtcil.learner import Learner, predict
-from mtcil.methods import StepClips, _importance, bic, ewc, finetune, lwf, mas, wa
-from mtcil.methods._training import blended_loss
-from mtcil.training import Streams
+from mtcil.learning import importance as _importance
+from mtcil.learning.clips import join, of_labels
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner, predict
+from mtcil.learning.phases import blended_loss
+from mtcil.learning.steps import StepClips
+from mtcil.methods import bic, ewc, finetune, lwf, mas, wa
 
 
 @pytest.fixture

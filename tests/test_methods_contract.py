@@ -1,5 +1,6 @@
 """Every method of the study, and every file of mtcil/methods: two steps of a tiny trajectory."""
 
+import re
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -11,24 +12,17 @@ import torch
 from conftest import blobs
 from untrained import TINY, TRAINING, network_of
 
-from mtcil.clips import Clips
-from mtcil.data import SplitData
-from mtcil.errors import UserError
-from mtcil.learner import RULES, Learner, predict
-from mtcil.lookup import find, names
-from mtcil.methods import Cost
-from mtcil.models import copy_state
-from mtcil.runs import method_settings
-from mtcil.settings import MemorySettings
-from mtcil.study import read_study
-from mtcil.trajectory import (
-    Plan,
-    advance,
-    affordable,
-    start,
-    state_from_plain,
-    state_to_plain,
-)
+from mtcil.core.errors import UserError
+from mtcil.core.lookup import find, names
+from mtcil.learning.clips import Clips
+from mtcil.learning.learner import RULES, Learner, from_plain, predict, to_plain
+from mtcil.learning.network import copy_state
+from mtcil.learning.split import SplitData
+from mtcil.learning.steps import Cost
+from mtcil.learning.trajectory import Plan, advance, affordable, start
+from mtcil.running.jobs import method_settings
+from mtcil.settings.files import read_study
+from mtcil.settings.sections import MemorySettings
 
 # Files that the study may not use, with settings of ours.
 OURS = {
@@ -150,36 +144,35 @@ def test_a_step_does_not_change_the_learner_given(label):
         state = after
 
 
-def flat(plain):
+def flat(state):
+    plain = to_plain(state.learner)
     return {
-        **plain["learner"]["network"], **plain["learner"]["tensors"],
-        **{f"memory {i}": rows for i, rows in enumerate(plain["memory"])},
+        **plain["network"], **plain["tensors"],
+        **{f"memory {i}": rows for i, rows in enumerate(state.memory)},
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("label", LABELS)
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(label):
-    first, again = (flat(state_to_plain(states[-1])) for states in (went(label)[0], go(label)[0]))
+    first, again = (flat(states[-1]) for states in (went(label)[0], go(label)[0]))
     assert set(first) == set(again)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    other = flat(state_to_plain(go(label, seed=1)[0][-1]))
+    other = flat(go(label, seed=1)[0][-1])
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_a_state_survives_being_saved(label):
+def test_a_learner_survives_being_made_plain(label):
     states, plan = went(label)
     method, x = find("methods", plan.method), made_data().test.features
     for state in states:
-        plain = state_to_plain(state)
-        loaded = state_from_plain(plain, TINY, torch.device("cpu"))
-        assert torch.equal(predict(loaded.learner, x), predict(state.learner, x))
-        assert loaded.learner.rule == state.learner.rule
-    resumed = advance(
-        state_from_plain(state_to_plain(states[1]), TINY, torch.device("cpu")),
-        made_data(), plan, method, 0,
-    )  # fmt: skip
-    wanted, found = flat(state_to_plain(states[2])), flat(state_to_plain(resumed))
+        learner = from_plain(to_plain(state.learner), TINY, torch.device("cpu"))
+        assert torch.equal(predict(learner, x), predict(state.learner, x))
+        assert (learner.rule, learner.epochs) == (state.learner.rule, state.learner.epochs)
+    learner = from_plain(to_plain(states[1].learner), TINY, torch.device("cpu"))
+    went_on = advance(replace(states[1], learner=learner), made_data(), plan, method, 0)
+    wanted, found = flat(states[2]), flat(went_on)
+    assert wanted.keys() == found.keys()
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
 
 
@@ -274,18 +267,23 @@ def test_gdumb_learns_from_as_many_of_each_class_as_k_allows(monkeypatch, exempl
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bits": 7}, "bits must be 8, 16 or 32"),
-        ({"bits": 64}, "bits must be 8, 16 or 32"),
-        ({"learning_rate": 0.0}, "learning_rate: above 0"),
-        ({"learning_rate": -0.1}, "learning_rate: above 0"),
-        ({"memory": "some"}, "memory"),
-        ({"tyo": 1}, "has no key tyo"),
+        ({"bits": 7}, "bits: must be 8, 16 or 32, got the number 7."),
+        ({"bits": 64}, "bits: must be 8, 16 or 32, got the number 64."),
+        ({"bits": "8"}, "bits: must be 8, 16 or 32, got the text '8'."),
+        ({"learning_rate": 0.0}, "learning_rate: must be greater than 0, got the number 0.0."),
+        ({"learning_rate": -0.1}, "learning_rate: must be greater than 0, got the number -0.1."),
+        ({"memory": "some"}, "memory: must be 'exemplars', 'none' or 'all', got the text 'some'."),
+        ({"tyo": 1}, "tyo: unknown key. Known keys: memory, bits, learning_rate"),
     ],
+    ids=str,
 )
-@pytest.mark.parametrize("label", LABELS)
-def test_settings_that_every_method_refuses(label, changes, message):
-    with pytest.raises(UserError, match=message):
-        method_settings(STUDY, label, changes)
+def test_settings_that_every_method_refuses(changes, message):
+    for label in LABELS:
+        with pytest.raises(UserError, match=re.escape(message)) as refused:
+            method_settings(STUDY, label, changes)
+        assert str(refused.value).startswith(f"settings.yaml: methods.{label} with {changes}"), (
+            label
+        )
 
 
 @pytest.mark.parametrize(
@@ -307,7 +305,7 @@ def test_settings_that_every_method_refuses(label, changes, message):
 )  # fmt: skip
 def test_settings_that_one_method_refuses(label, changes):
     (name,) = changes
-    with pytest.raises(UserError, match=name):
+    with pytest.raises(UserError, match=rf"^settings.yaml: methods.{label} with .*{name}: must be"):
         method_settings(STUDY, label, changes)
 
 
@@ -315,16 +313,23 @@ def test_settings_that_one_method_refuses(label, changes):
     ("section", "message"),
     [
         ({"kind": "tyo"}, r"No mtcil.methods called 'tyo'. There are: .*To add one"),
-        ({"kind": "_steps"}, r"No mtcil.methods called '_steps'"),
-        ({"kind": "finetune", "tyo": 1}, r"methods.mine has no key tyo"),
-        ({"kind": "lwf", "temperature": 2.0}, r"methods.mine.kd_weight is missing"),
-        (None, r"methods.mine must hold the settings"),
+        ({"kind": "__init__"}, r"No mtcil.methods called '__init__'"),
+        ({"kind": 3}, r"methods.mine.kind must be a file of mtcil/methods"),
+        ({"kind": "finetune", "tyo": 1}, r"methods.mine.tyo: unknown key. Known keys: memory, bi"),
+        ({"kind": "lwf", "temperature": 2.0}, r"methods.mine.kd_weight: is missing. Add it."),
     ],
 )
 def test_a_section_that_is_not_right_gives_one_message(section, message):
     study = replace(STUDY, methods={**STUDY.methods, "mine": section})
     with pytest.raises(UserError, match=message):
         method_settings(study, "mine")
+
+
+def test_a_method_without_a_section_is_named():
+    with pytest.raises(UserError, match=r"methods.recipe is missing, but a row asks for it. Add"):
+        method_settings(replace(STUDY, methods={}), "recipe")
+    with pytest.raises(UserError, match=r"No mtcil.methods called 'tyo'. There are: bic, .*To add"):
+        method_settings(STUDY, "tyo")
 
 
 @pytest.mark.parametrize("rate", [None, 0.5])

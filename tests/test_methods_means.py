@@ -26,13 +26,10 @@ from untrained import (
     without_training,
 )
 
-from mtcil.clips import Clips, join
-from mtcil.learner import Learner, class_means, cosines, predict
-from mtcil.methods import (
-    icarl,
-    lucir,
-)
-from mtcil.training import Streams
+from mtcil.learning.clips import Clips, join
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner, class_means, cosines, predict
+from mtcil.methods import icarl, lucir
 
 
 @pytest.fixture

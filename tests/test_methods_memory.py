@@ -22,21 +22,13 @@ from untrained import (
     without_training,
 )
 
-from mtcil.augmentation import AugmentationSettings, augmented
-from mtcil.clips import join, of_labels
-from mtcil.learner import Learner
-from mtcil.methods import (
-    StepClips,
-    der_pp,
-    eeil,
-    er_ace,
-    gdumb,
-    generative_replay,
-    recipe,
-    ss_il,
-)
-from mtcil.methods._steps import distil_by_step
-from mtcil.training import Streams
+from mtcil.learning.augmentation import AugmentationSettings, augmented
+from mtcil.learning.clips import join, of_labels
+from mtcil.learning.fit import Streams
+from mtcil.learning.groups import distil_by_step
+from mtcil.learning.learner import Learner
+from mtcil.learning.steps import StepClips
+from mtcil.methods import der_pp, eeil, er_ace, gdumb, generative_replay, recipe, ss_il
 
 
 @pytest.fixture

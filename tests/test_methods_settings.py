@@ -1,13 +1,14 @@
-"""mtcil.augmentation, mtcil.memory.stored and mtcil.tuned: what a method's settings lean on."""
+"""Augmentation, stored features and grids: what a method's settings lean on."""
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 
-from mtcil.augmentation import AugmentationSettings, augmented
-from mtcil.errors import UserError
-from mtcil.memory import RANGE, stored
-from mtcil.tuned import best_points, name_of, points_of
+from mtcil.core.errors import UserError
+from mtcil.learning.augmentation import AugmentationSettings, augmented
+from mtcil.learning.memory import RANGE, stored
+from mtcil.running.grid import best_points, lines_for_settings, name_of, points_of
 
 
 def seeded(seed=0):
@@ -67,7 +68,7 @@ def test_masks_longer_than_a_clip_hide_it_whole():
 
 @pytest.mark.parametrize("settings", [(-1, 0, 0), (0, -1, 0), (0, 0, -1)])
 def test_negative_changes_are_refused(settings):
-    with pytest.raises(ValueError, match="0 or more"):
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
         AugmentationSettings(*settings)
 
 
@@ -116,6 +117,16 @@ def test_names_tell_points_apart():
     )
     assert name_of("icarl", {}) == "icarl"
     assert len({name_of("lwf", point) for point in points_of(GRID)}) == 4
+
+
+def test_what_is_chosen_is_written_as_settings_yaml_has_it():
+    best = {
+        "lwf": {"kd_weight": 3.0, "learning_rate": 0.01},
+        "recipe": {"rivals": "new", "bits": None},
+    }
+    text = lines_for_settings(best)
+    assert yaml.safe_load(text) == {"comparison": {"tuned": best}}
+    assert "    lwf: {kd_weight: 3.0, learning_rate: 0.01}\n" in text
 
 
 def table(accuracies):

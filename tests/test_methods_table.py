@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from mtcil.figures import methods, methods_memory, methods_old_new
-from mtcil.figures._labels import Frame, columns, name_points, overlap, spread
-from mtcil.figures._style import new_figure
-from mtcil.study import read_study
+from mtcil.reporting.comparison import KEPT as BYTES
+from mtcil.reporting.labels import Frame, columns, name_points, overlap, spread
+from mtcil.reporting.style import new_figure
+from mtcil.settings.files import read_study
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
 # Averages by seed. Seed 3 was run for ccil on the single task's base alone.
@@ -24,10 +25,10 @@ def p_of(t):
     return 1 - t / (t * t + 2) ** 0.5
 
 
-def run(row, heads, method, seed, average):
+def run(base, heads, method, seed, average):
     """Base step at 90, two more 5 above and 5 below the average."""
     about = {
-        "row": row, "dataset": "gsc", "split": "random", "heads": heads, "passes": "separate",
+        "base": base, "dataset": "gsc", "split": "random", "heads": heads, "passes": "separate",
         "control": "none", "exemplars": 200, "method": method, "seed": seed,
     }  # fmt: skip
     state = 24 if method == "icarl" else 0
@@ -45,10 +46,13 @@ def run(row, heads, method, seed, average):
 RECORDS = pd.DataFrame(
     [
         line
-        for heads, by_method in {"5": SINGLE, "5-4-3-2": MULTITASK}.items()
+        for base, heads, by_method in (
+            ("single", "5", SINGLE),
+            ("multitask", "5-4-3-2", MULTITASK),
+        )
         for method, averages in by_method.items()
         for seed, average in enumerate(averages)
-        for line in run(f"gsc_{heads}", heads, method, seed, average)
+        for line in run(base, heads, method, seed, average)
     ]
 )
 TABLE = methods.table(STUDY, RECORDS)
@@ -99,10 +103,10 @@ def test_the_gap_to_joint_is_of_the_same_base():
 
 def test_a_control_with_the_same_heads_is_not_the_single_task():
     one = RECORDS[RECORDS["heads"] == "5"]
-    longer = one.assign(row="longer", control="longer", accuracy=one["accuracy"] + 1)
+    longer = one.assign(base="longer", control="longer", accuracy=one["accuracy"] + 1)
     table = methods.table(STUDY, pd.concat([longer, one]))
-    gains = table[table["measure"] == "average"].groupby("row")["gain_mean"]
-    assert gains.mean()["longer"] == pytest.approx(1) and pd.isna(gains.mean()["gsc_5"])
+    gains = table[table["measure"] == "average"].groupby("base")["gain_mean"]
+    assert gains.mean()["longer"] == pytest.approx(1) and pd.isna(gains.mean()["single"])
 
 
 def test_holm_corrects_each_kind_of_difference_over_the_table():
@@ -145,9 +149,20 @@ def test_a_single_task_alone_makes_a_page_and_pictures():
         assert figure.draw(table).axes
 
 
+def test_multitask_alone_is_not_shown_as_the_single_task():
+    table = methods.table(STUDY, RECORDS[RECORDS["base"] == "multitask"])
+    header, lines = methods.markdown(table)
+    cells = [dict(zip(header, line, strict=True)) for line in lines]
+    assert [c["method"] for c in cells] == ["joint (upper bound)", "icarl", "ccil"]
+    assert cells[1]["multitask"] == "69.0 ± 9.9 (n 3)" and cells[1]["kept, kB"] == "0.9"
+    assert {c["single task"] + c["old / new, single task"] for c in cells} == {""}
+    figure = methods.draw(table)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["multitask"]
+
+
 def test_bytes_of_each_kind_and_all():
     table = methods_memory.table(STUDY, RECORDS).set_index(["heads", "method"])
-    kinds = [*methods.KEPT, "bytes", "mean"]
+    kinds = [*BYTES, "bytes", "mean"]
     assert table.loc[("5", "icarl"), kinds].tolist() == [800, 24, 100, 924, 64]
     assert table.loc[("5-4-3-2", "joint"), kinds].tolist() == [9000, 0, 100, 9100, 82]
 

@@ -1,12 +1,12 @@
-"""mtcil.models and mtcil.learner."""
+"""mtcil.learning.network and mtcil.learning.learner."""
 
 import pytest
 import torch
 from conftest import NETWORK, blobs
 
-from mtcil.learner import Learner, from_plain, predict, to_plain
-from mtcil.models import Network, frozen_copy, in_batches, train_mode, widen_head
-from mtcil.settings import NetworkSettings
+from mtcil.learning.learner import Learner, from_plain, predict, to_plain
+from mtcil.learning.network import Network, frozen_copy, in_batches, train_mode, widen_head
+from mtcil.settings.sections import NetworkSettings
 
 
 def new_network(n_classes=3, seed=0):

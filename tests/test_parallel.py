@@ -1,4 +1,4 @@
-"""mtcil.parallel and mtcil.progress: the same results for any number of jobs; no orphans."""
+"""The same results for any number of jobs; no orphans."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from mtcil.parallel import run_all
-from mtcil.progress import reporter, watched
-from mtcil.settings import MachineSettings
+from mtcil.running.parallel import run_all
+from mtcil.running.run import perform
+from mtcil.settings.sections import MachineSettings
 
 
 def machine(jobs):
@@ -53,8 +53,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         textwrap.dedent("""
         import os, sys, time
         from pathlib import Path
-        from mtcil.parallel import run_all
-        from mtcil.settings import MachineSettings
+        from mtcil.running.parallel import run_all
+        from mtcil.settings.sections import MachineSettings
 
         def work(folder):
             (Path(folder) / f"{os.getpid()}.pid").touch()
@@ -80,7 +80,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 def test_a_worker_whose_parent_was_gone_before_it_looked_ends_at_once():
     code = (
-        "import time; from mtcil.processes import die_with_parent\n"
+        "import time; from mtcil.core.processes import die_with_parent\n"
         "die_with_parent(1 << 30)\n"
         "time.sleep(60)"
     )
@@ -89,7 +89,7 @@ def test_a_worker_whose_parent_was_gone_before_it_looked_ends_at_once():
 
 def test_a_forked_process_watches_for_itself():
     code = (
-        "import os, time; from mtcil.processes import die_with_parent\n"
+        "import os, time; from mtcil.core.processes import die_with_parent\n"
         "die_with_parent(os.getppid())\n"
         "child = os.fork()\n"
         "if child == 0:\n"
@@ -110,21 +110,20 @@ def test_ctrl_c_is_for_the_first_process_alone():
     assert signal.getsignal(signal.SIGINT) == before
 
 
+def test_where_nothing_is_to_do_no_worker_is_started(monkeypatch):
+    monkeypatch.setattr("mtcil.running.run.run_all", fail)
+    assert list(perform(square, [], machine(2), "runs")) == []
+    with pytest.raises(TypeError):  # with a job it is called
+        list(perform(square, [3], machine(2), "runs"))
+
+
 def test_progress_is_silent_where_nobody_watches(capsys):
-    boards = []
-    results = watched(lambda board: boards.append(board) or [1, 2], 2, "runs")
-    assert list(results) == [1, 2]
-    assert boards == [None] and reporter(None, "x") is None
+    assert list(perform(square, [2, 3], machine(1), "runs")) == [(2, 4), (3, 9)]
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_shows_the_latest_line_of_a_run_on_a_terminal(capsys, monkeypatch):
+def test_progress_shows_how_many_runs_are_done_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-
-    def results(board):
-        reporter(board, "gsc seed 3")("epoch 2/9, validation 81.0 %")
-        time.sleep(1.2)
-        yield 1
-
-    assert list(watched(results, 1, "runs")) == [1]
-    assert "gsc seed 3: epoch 2/9, validation 81.0 %" in capsys.readouterr().err
+    assert list(perform(square, [2, 3], machine(1), "base models")) == [(2, 4), (3, 9)]
+    said = capsys.readouterr().err
+    assert "base models:   0%" in said and "2/2" in said

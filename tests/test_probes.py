@@ -12,10 +12,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import NearestCentroid
 
-from mtcil.config import SettingsError, build
-from mtcil.lookup import find, names
-from mtcil.probes import fecam, fetril, kept_bytes, linear, ncm, ranpac, slda, unit
-from mtcil.probing import Embedded
+from mtcil.core.lookup import find, names
+from mtcil.learning.probe import kept_bytes, unit
+from mtcil.learning.probing import Embedded
+from mtcil.probes import fecam, fetril, linear, ncm, ranpac, slda
+from mtcil.settings.reader import SettingsError, build
 
 LOGISTIC = {"strength": 1.0, "iterations": 500}
 
@@ -97,14 +98,14 @@ def test_bytes_by_hand(train):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("linear", {"strength": 0.0}, "strength must be above 0"),
-        ("fetril", {"iterations": 0}, "iterations must be 1"),
-        ("slda", {"shrinkage": 0.0}, "shrinkage must be above 0"),
+        ("linear", {"strength": 0.0}, "strength: must be greater than 0"),
+        ("fetril", {"iterations": 0}, "iterations: must be greater than or equal to 1"),
+        ("slda", {"shrinkage": 0.0}, "shrinkage: must be greater than 0"),
         ("fecam", {"covariance_shrinkage": 2.0}, "may have no inverse"),
-        ("ranpac", {"width": 0}, "width must be 1"),
+        ("ranpac", {"width": 0}, "width: must be greater than or equal to 1"),
         ("ranpac", {"ridges": []}, "ridges: name at least one"),
-        ("ranpac", {"held_share": 1.0}, "held_share must be between"),
-        ("ncm", {"shrinkage": 1.0}, "has no key shrinkage"),
+        ("ranpac", {"held_share": 1.0}, "held_share: must be less than 1"),
+        ("ncm", {"shrinkage": 1.0}, "ncm.shrinkage: unknown key"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name, change, message):

@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from untrained import TINY, TRAINING, network_of
 
-from mtcil.data import SplitData
-from mtcil.learner import Learner
-from mtcil.lookup import find
-from mtcil.memory import choose, herd, per_class, stored
-from mtcil.methods import Cost, MethodConfig
-from mtcil.protocol import PARTS, draw_class_order, draw_tasks, split_clips
-from mtcil.runs import method_settings
-from mtcil.settings import Heads, MemorySettings, SplitSettings
-from mtcil.study import read_study
-from mtcil.trajectory import Plan, keep_exemplars
+from mtcil.core.lookup import find
+from mtcil.learning.learner import Learner
+from mtcil.learning.memory import choose, herd, per_class, stored
+from mtcil.learning.protocol import PARTS, draw_class_order, draw_tasks, split_clips
+from mtcil.learning.split import SplitData
+from mtcil.learning.steps import Cost, MethodConfig
+from mtcil.learning.trajectory import Plan, keep_exemplars
+from mtcil.running.jobs import method_settings
+from mtcil.settings.files import read_study
+from mtcil.settings.sections import Heads, MemorySettings, SplitSettings
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
 settings.register_profile("same every time", derandomize=True, deadline=None, database=None)

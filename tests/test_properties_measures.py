@@ -16,18 +16,18 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from untrained import network_of
 
-from mtcil.augmentation import AugmentationSettings, augmented
-from mtcil.losses import distillation_loss, make_task_table, multitask_loss
-from mtcil.metrics import (
+from mtcil.learning.augmentation import AugmentationSettings, augmented
+from mtcil.learning.losses import distillation_loss, make_task_table, multitask_loss
+from mtcil.learning.network import widen_head
+from mtcil.records.measures import (
     accuracy_matrix,
     backward_transfer,
     confusion_counts,
     forgetting,
     step_accuracy,
 )
-from mtcil.models import widen_head
-from mtcil.results import confusion_from_text, confusion_text
-from mtcil.significance import estimate, holm, paired_difference
+from mtcil.records.rows import confusion_from_text, confusion_text
+from mtcil.reporting.inference import estimate, holm, paired_difference
 
 settings.register_profile("same every time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same every time")

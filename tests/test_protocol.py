@@ -1,11 +1,11 @@
-"""mtcil.protocol: class order, tasks, splits."""
+"""mtcil.learning.protocol: class order, tasks, splits."""
 
 import numpy as np
 import pytest
 
-from mtcil.protocol import draw_class_order, draw_tasks, split_clips
-from mtcil.randomness import numpy_generator, seed_for
-from mtcil.settings import Heads, SplitSettings
+from mtcil.core.randomness import numpy_generator, seed_for
+from mtcil.learning.protocol import draw_class_order, draw_tasks, split_clips
+from mtcil.settings.sections import Heads, SplitSettings
 
 
 def rng(seed=0):

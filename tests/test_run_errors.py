@@ -1,4 +1,4 @@
-"""A person's mistake ends a stage with one line on stderr and exit code 1, and writes nothing.
+"""A person's mistake ends a stage with a message on stderr and exit code 1, and writes nothing.
 
 Where the stage runs in this process (`refusal`) it is faster than in one of its own.
 """
@@ -14,28 +14,38 @@ from refused import assert_refused, refusal
 from tiny_study import change, params, write_params
 
 UNDO = "git checkout -- params.yaml"
-# A place in params.yaml, a wrong value, and what the message must say.
+# A place in params.yaml or settings.yaml, a wrong value, and what the message must say.
 WRONG_VALUES = {
-    "unknown key": ("exemplers", 5, "no key exemplers"),
-    "unknown key inside": ("step_training.sgd.bach", 5, "step_training.sgd has no key bach"),
-    "text for a number": ("exemplars", "abc", "exemplars must be int, got str 'abc'"),
-    "number out of range": ("exemplars", -3, "exemplars must be a whole number, 0 or more"),
-    "number for a list": ("seeds", 3, "seeds must be a list, got int 3"),
-    "no seed": ("seeds", [], "name at least one"),
-    "duplicate seeds": ("seeds", [0, 1, 0], "a seed stands twice"),
+    "unknown key": ("exemplers", 5, "exemplers: unknown key. Known keys: root, settings"),
+    "unknown key inside": (
+        "step_training.sgd.bach", 5,
+        "step_training.sgd.bach: unknown key. Known keys: batch, momentum, weight_decay.",
+    ),
+    "text for a number": ("exemplars", "abc", "exemplars: must be an integer, got the text 'abc'"),
+    "number out of range": ("exemplars", -3, "exemplars: must be greater than or equal to 0"),
+    "number for a list": ("seeds", 3, "seeds: must be a list, got the number 3"),
+    "no seed": ("seeds", [], "seeds: name at least one"),
+    "duplicate seeds": ("seeds", [0, 1, 0], "seeds: duplicate entry"),
     "steps that do not add up": ("datasets.words.steps", [3, 1], "add up to 4 classes, but 5"),
     "heads larger than the base": (
-        "base_models.words_3.heads", "4-3", "base_models.words_3.heads: the first head must cover",
+        "base_models.words.single.heads", "4-3",
+        "base_models.words.single.heads: the first head must cover all 3",
     ),
     "unknown dataset kind": ("datasets.words.kind", "cats", "No mtcil.datasets called 'cats'"),
     "dask without a scheduler": ("machine.backend", "dask", "needs scheduler"),
-    "not a number": ("split.train", float("nan"), "split.train must be a finite number"),
-    "a row that is not there": ("exemplar_sweeps.words_3-2.base", "gone", "no base_models.gone"),
+    "not a number": ("split.train", float("nan"), "split.train: must be a finite number"),
+    "a row that is not there": (
+        "exemplar_sweeps.words.bases", ["gone"], "bases: there is no base_models.words.gone",
+    ),
 }  # fmt: skip
 # Text in params.yaml, what someone wrote instead, and what the message must say.
 WRONG_TEXTS = {
-    "booleans as class names": ("['yes', 'no',", "[true, false,", "got bool True"),
-    "a number in quotes": ("0.0005", "'1e-3'", "weight_decay must be float, got str '1e-3'"),
+    "booleans as class names": ("['yes', 'no',", "[true, false,", "must be text (in quotes, where"),
+    "a number in quotes": (
+        "dropout: 0.5",
+        "dropout: '5e-1'",
+        "must be a number, got the text ",
+    ),
     "a key twice": ("seeds:", "seeds: [7]\nseeds:", 'duplicate key "seeds"'),
     "a bracket left open": ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
 }
@@ -101,17 +111,17 @@ def test_a_missing_params_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["learn_steps", "summarise", "draw_figures"])
-def test_every_stage_checks_the_whole_file_first(study, stage):
+def test_every_stage_checks_both_files_whole_first(study, stage):
     values = params(".")
-    change(values, "features.words.hop_length", 0)
+    change(values, "features.gsc.hop_length", 4096)
     write_params(study, values)
-    row = ["words_3"] if stage == "learn_steps" else []
-    assert_refused(study, stage, *row, says="features.words: hop_length must be 1 to n_fft")
+    row = ["words"] if stage == "learn_steps" else []
+    assert_refused(study, stage, *row, says="features.gsc: hop_length must be 1 to n_fft")
 
 
 @pytest.mark.parametrize("stage", ["train_base", "learn_steps"])
 def test_missing_features_are_named(study, stage):
-    assert "data/features/words/features.npy is missing" in refusal(study, stage, "words_3")
+    assert "data/features/words/features.npy is missing" in refusal(study, stage, "words")
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -121,7 +131,7 @@ def test_truncated_features_are_refused(extracted, jobs):
     write_params(extracted, values)
     file = extracted / "data" / "features" / "words" / "features.npy"
     file.write_bytes(file.read_bytes()[:5000])
-    assert_refused(extracted, "train_base", "words_3", says="the features cannot be read")
+    assert_refused(extracted, "train_base", "words", says="the features cannot be read")
 
 
 def test_too_few_clips_for_a_split_are_refused(extracted):
@@ -129,37 +139,46 @@ def test_too_few_clips_for_a_split_are_refused(extracted):
     np.save(folder / "features.npy", np.load(folder / "features.npy")[:-10])
     lines = (folder / "clips.csv").read_text().splitlines()
     (folder / "clips.csv").write_text("\n".join([*lines[:-10], ""]))
-    assert "a split needs 3 or more" in refusal(extracted, "train_base", "words_3")
+    assert "a split needs 3 or more" in refusal(extracted, "train_base", "words")
 
 
 def test_an_unknown_device_is_refused(extracted):
     values = params(".")
     change(values, "machine.device", "abacus")
     write_params(extracted, values)
-    assert "machine.device 'abacus' cannot be" in refusal(extracted, "train_base", "words_3")
+    assert "machine.device 'abacus' cannot be" in refusal(extracted, "train_base", "words")
 
 
 def test_an_unknown_method_is_refused(extracted):
     values = params(".")
-    change(values, "base_models.words_3.method", "hope")
+    change(values, "base_models.words.single.method", "hope")
     write_params(extracted, values)
-    assert "No mtcil.methods called 'hope'" in refusal(extracted, "learn_steps", "words_3")
+    assert "there is no methods.hope. There are: ccil, " in refusal(
+        extracted, "learn_steps", "words"
+    )
+
+
+def test_a_method_whose_file_is_not_there_is_refused(extracted):
+    values = params(".")
+    change(values, "methods.ccil.kind", "hope")
+    write_params(extracted, values)
+    assert "No mtcil.methods called 'hope'" in refusal(extracted, "learn_steps", "words")
 
 
 def test_a_methods_own_settings_are_checked(extracted):
     values = params(".")
     change(values, "methods.ccil.temperature", "warm")
     write_params(extracted, values)
-    assert_refused(extracted, "learn_steps", "words_3", says="methods.ccil.temperature must be")
+    assert_refused(extracted, "learn_steps", "words", says="methods.ccil.temperature: must be")
 
 
 def test_a_missing_base_model_is_named(extracted):
-    assert "seed0.pt: the base model cannot" in refusal(extracted, "learn_steps", "words_3")
+    assert "seed0.pt: the base model cannot" in refusal(extracted, "learn_steps", "words")
 
 
 @pytest.mark.parametrize("how", ["plain", "zipped"])
 def test_a_base_model_that_is_a_pickle_never_runs(extracted, how):
-    models = extracted / "models" / "words_3"
+    models = extracted / "models" / "base" / "words" / "single-random"
     models.mkdir(parents=True)
     payload = Payload(extracted / "it_ran")
     for seed in (0, 1):
@@ -167,15 +186,15 @@ def test_a_base_model_that_is_a_pickle_never_runs(extracted, how):
             (models / f"seed{seed}.pt").write_bytes(pickle.dumps(payload, protocol=2))
         else:
             torch.save({"network": payload}, models / f"seed{seed}.pt")
-    assert_refused(extracted, "learn_steps", "words_3", says="seed0.pt: the base model cannot")
+    assert_refused(extracted, "learn_steps", "words", says="seed0.pt: the base model cannot")
     assert not (extracted / "it_ran").exists()
 
 
 def test_an_empty_base_model_is_refused(extracted):
-    models = extracted / "models" / "words_3"
+    models = extracted / "models" / "base" / "words" / "single-random"
     models.mkdir(parents=True)
     (models / "seed0.pt").touch()
-    assert "seed0.pt: the base model cannot" in refusal(extracted, "learn_steps", "words_3")
+    assert "seed0.pt: the base model cannot" in refusal(extracted, "learn_steps", "words")
 
 
 def test_a_missing_archive_is_named(study):
@@ -196,8 +215,8 @@ def test_a_row_that_the_params_do_not_name_is_refused(study, stage):
     ("stage", "arguments", "says"),
     [
         ("train_base", [], "train_base.py takes the name of a row after its own name, got nothing"),
-        ("train_base", ["words_3", "0"], "the name of a row after its own name, got words_3 0"),
-        ("summarise", ["words_3"], "summarise.py takes nothing after its own name, got words_3"),
+        ("train_base", ["words", "0"], "the name of a row after its own name, got words 0"),
+        ("summarise", ["words"], "summarise.py takes nothing after its own name, got words"),
     ],
 )
 def test_a_wrong_number_of_arguments_is_refused(study, stage, arguments, says):

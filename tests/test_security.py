@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tiny_study import params, write_params
 
-from mtcil import lookup
+from mtcil.core import lookup
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = sorted([*lookup.PACKAGE_DIR.rglob("*.py"), *(ROOT / "pipeline").glob("*.py")])
@@ -64,9 +64,10 @@ def is_danger(call: ast.Call, names: dict[str, str]) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_no_call_runs_what_data_say(path):
-    assert dangers(path.read_text("utf-8")) == []
+def test_no_call_runs_what_data_say():
+    found = {path.relative_to(ROOT).as_posix(): dangers(path.read_text("utf-8")) for path in CODE}
+    assert len(found) > 80
+    assert not {name: calls for name, calls in found.items() if calls}
 
 
 @pytest.mark.parametrize(
@@ -97,16 +98,15 @@ def test_their_safe_forms_are_not():
 
 
 COMMAND = re.compile(
-    r"PYTHONPATH=\$\{root\}/src python \$\{root\}/pipeline/(\w+)\.py"
-    r"( \"\$DVC_STAGE\")?"
+    r'PYTHONPATH="\$\{root\}/src" python "\$\{root\}/pipeline/(\w+)\.py"( "\$DVC_STAGE")?'
 )
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_is_started_by_one_fixed_command(name):
-    stage = STAGES[name]
-    command = COMMAND.fullmatch(stage.get("do", stage)["cmd"])
-    assert command and command[1] == name
+def test_a_stage_is_started_by_one_fixed_command():
+    for name, stage in STAGES.items():
+        command = COMMAND.fullmatch(stage.get("do", stage)["cmd"])
+        assert command and command[1] == name
+        assert bool(command[2]) == ("foreach" in stage)
 
 
 HOSTILE = {
@@ -129,6 +129,7 @@ def test_the_name_of_a_row_runs_no_command(tmp_path):
 def test_where_the_code_lies_runs_no_command(tmp_path):
     """It stands in the command, but DVC first wants the files of `deps`, which are not there."""
     values = params(f"{ROOT}; touch touched-1; $(touch touched-2)\ntouch touched-3\n")
+    values["settings"] = str(ROOT / "settings.yaml")  # or DVC ends for want of it
     assert touched_by(tmp_path, values) == []
 
 

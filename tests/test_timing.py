@@ -1,9 +1,9 @@
-"""mtcil.timing: what is timed, and that the clock is that of the epoch asked for."""
+"""mtcil.running.timing: what is timed, and that the clock is that of the epoch asked for."""
 
 from conftest import NETWORK, blobs
 
-from mtcil import timing
-from mtcil.timing import time_heads
+from mtcil.running import timing
+from mtcil.running.timing import time_heads
 
 
 def test_every_heads_setting_is_timed_in_turns_with_both_passes(base_training):

@@ -1,4 +1,4 @@
-"""mtcil.training and mtcil.base: what must hold, not accuracies someone once saw."""
+"""Fit and base step: what must hold, not accuracies someone once saw."""
 
 from itertools import islice
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 from conftest import NETWORK, SGD, blobs, phase
 
-from mtcil import base as base_module
-from mtcil.base import train_base
-from mtcil.models import Network
-from mtcil.settings import BaseTrainingSettings, PhaseSettings
-from mtcil.training import Streams, endless, fit, learning_rate, score, shuffled, validator
+from mtcil.learning import base_step as base_module
+from mtcil.learning.base_step import train_base
+from mtcil.learning.fit import Streams, endless, fit, learning_rate, score, shuffled, validator
+from mtcil.learning.network import Network
+from mtcil.settings.sections import BaseTrainingSettings, PhaseSettings
 
 
 def test_shuffled_gives_each_row_once_an_epoch():

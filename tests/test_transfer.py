@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mtcil import resume
-from mtcil.datasets import Source
-from mtcil.errors import UserError
-from mtcil.transfer import fetch, provide_archive
+from mtcil.audio import download
+from mtcil.audio.provide import fetch, provide_archive
+from mtcil.audio.source import Source
+from mtcil.core.errors import UserError
 
 CONTENT = np.random.default_rng(0).bytes(700_000)
 
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(resume, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0)
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -96,7 +96,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def one_attempt(monkeypatch):
-    monkeypatch.setattr(resume, "ATTEMPTS", 1)
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
 
 
 def break_off(server: Server, tmp_path, n_bytes: int) -> None:
@@ -104,7 +104,7 @@ def break_off(server: Server, tmp_path, n_bytes: int) -> None:
     server.break_after = [n_bytes]
     server.statuses = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resume, "_may_pass", lambda error: False)
+        patch.setattr(download, "_may_pass", lambda error: False)
         with pytest.raises(UserError, match="What has come is kept"):
             fetch(server.source(), tmp_path / "out", tmp_path / "partial")
     assert list((tmp_path / "out").iterdir()) == []
@@ -165,7 +165,7 @@ def test_a_server_that_always_breaks_off_ends_in_an_error(server, tmp_path):
     server.takes_ranges, server.break_after = False, [300_000] * 100
     with pytest.raises(UserError, match="What has come is kept"):
         fetch(server.source(), tmp_path / "out", tmp_path / "partial")
-    assert len(server.requests) <= resume.ATTEMPTS + 1
+    assert len(server.requests) <= download.ATTEMPTS + 1
 
 
 def test_a_partial_file_that_is_too_long_is_dropped(server, tmp_path):

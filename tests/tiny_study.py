@@ -10,69 +10,81 @@ from typing import Any
 
 import yaml
 
+from mtcil.settings.files import SHARED
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def params(root: str) -> dict[str, Any]:
-    """The demo's params.yaml, cut down: five words, two seeds, an epoch or two."""
+    """The demo's params.yaml, cut down: five words, two seeds, an epoch or two.
+
+    Args:
+        root: where the code is, from the study; "." for a study that only this file's functions
+            run, which takes the settings of this checkout.
+    """
     values = yaml.safe_load((ROOT / "demo" / "params.yaml").read_text("utf-8"))
     words = values["datasets"]["words"] | {
         "classes": ["yes", "no", "up", "down", "left"], "clips_per_class": 24, "steps": [3, 1, 1],
-        "exemplars": 12, "multitask": "3-2",
+        "exemplars": 12, "network": "tiny",
     }  # fmt: skip
-    network = {"channels": [4, 4], "kernels": [3, 3], "strides": [2, 2], "pools": [2, 1]}
-    row = {"dataset": "words", "method": "ccil"}
     values |= {
         "root": root,
+        "settings": str(ROOT / "settings.yaml") if root == "." else f"{root}/settings.yaml",
         "seeds": [0, 1],
         "shown": "words",
         "datasets": {"words": words},
-        "features": {"words": values["features"]["words"]},
-        "networks": {"words": network | {"dropout": 0.5}},
         "base_models": {
-            "words_3": row | {"heads": "3"},
-            "words_3-2": row | {"heads": "3-2"},
-            "words_3_longer": row | {"heads": "3", "control": "longer"},
+            "words": {
+                "single": {"heads": "3"},
+                "multitask": {"heads": "3-2"},
+                "single_longer": {"heads": "3", "control": "longer"},
+            }
         },
-        "exemplar_sweeps": {"words_3-2": row | {"base": "words_3-2", "exemplars": [5, 12]}},
-        "loss_ablations": {
-            "words_3-2": row | {"base": "words_3-2", "losses": ["CE_N", "CE_N+CE_O"]}
-        },
+        "exemplar_sweeps": {"words": {"bases": ["multitask"], "exemplars": [5, 12]}},
+        "loss_ablations": {"words": {"bases": ["multitask"], "losses": ["CE_N", "CE_N+CE_O"]}},
         "epoch_sweeps": {
-            "words_3-2": row
-            | {
-                "base": "words_3-2",
-                "schedules": ["two_step", "small"],
-                "epochs": [None, 2],
-                "large_rate": 0.01,
-                "small_rate": 0.001,
+            "words": {
+                "bases": ["multitask"], "schedules": ["two_step", "small"], "epochs": [None, 2],
                 "seeds": [0],
             }
         },
-        "tunings": {"words": {"base": "words_3", "dataset": "words"}},
-        "comparisons": {"words_3-2": {"base": "words_3-2", "dataset": "words", "tuning": "words"}},
-        "base_probes": {
-            name: {"base": name, "dataset": "words"} for name in ("words_3", "words_3-2")
+        "tunings": {"words": {"base": "single", "seeds": [100], "methods": ["replay"]}},
+        "comparisons": {"words": {"bases": ["multitask"], "methods": ["ccil", "replay", "icarl"]}},
+        "base_probes": {"words": {"bases": ["single", "multitask"]}},
+        "heads_timings": {"words": {"heads": ["3", "3-2"], "rounds": 1}},
+        "overrides": {
+            "networks": {
+                "tiny": {
+                    "channels": [4, 4], "kernels": [3, 3], "strides": [2, 2], "pools": [2, 1],
+                    "dropout": 0.5,
+                }
+            },
+            "base_training": {"fit": {"epochs": 2}},
+            "step_training": {
+                "head_first": {"epochs": 1}, "then_all": {"epochs": 1}, "frozen_blocks": 1,
+            },
+            "comparison": {
+                "training": {
+                    "head_first": {"epochs": 1}, "then_all": {"epochs": 1}, "frozen_blocks": 1,
+                },
+                "grids": {"replay": {"learning_rate": [0.01, 0.05]}},
+            },
         },
-        "heads_timings": {"words": {"dataset": "words", "heads": ["3", "3-2"], "rounds": 1}},
-    }
+    }  # fmt: skip
     values["machine"] |= {"device": "cpu", "jobs": 1}
-    values["base_training"]["fit"] |= {"epochs": 2}
-    values["step_training"]["head_first"] |= {"epochs": 1}
-    values["step_training"]["then_all"] |= {"epochs": 1}
-    values["step_training"] |= {"frozen_blocks": 1}
-    comparison = values["comparison"]
-    comparison["training"]["head_first"] |= {"epochs": 1}
-    comparison["training"]["then_all"] |= {"epochs": 1}
-    comparison["training"] |= {"frozen_blocks": 1}
-    comparison["methods"] = {"ccil": [0], "icarl": [0, 1], "replay": [0]}
     return values
 
 
 def change(values: dict[str, Any], place: str, value: object) -> None:
-    """Set `values["a"]["b"]` for the place "a.b"."""
+    """Set `values["a"]["b"]` for the place "a.b"; of settings.yaml it becomes an override."""
     *sections, last = place.split(".")
+    if sections[:1] and sections[0] in SHARED:
+        sections.insert(0, "overrides")
+    elif not sections and last in SHARED:
+        sections = ["overrides"]
     for section in sections:
+        if not isinstance(values.get(section), dict):
+            values[section] = {}
         values = values[section]
     values[last] = value
 
@@ -153,11 +165,45 @@ class Repository:
         self.git("add", "--all", str(self.root))
         self.git("commit", "--quiet", "--message", message)
 
+    def clone(self, root: Path, cache: bool) -> "Repository":
+        """A fresh clone: no checkpoints, and what DVC keeps only with this one's cache."""
+        self.git("clone", "--quiet", "--branch", "main", str(self.root), str(root))
+        clone = Repository(root)
+        if cache:
+            clone.dvc("config", "--local", "cache.dir", str(self.root / ".dvc" / "cache"))
+            clone.dvc("checkout", "dvc.yaml")
+        return clone
+
+    def params(self) -> dict[str, Any]:
+        return yaml.safe_load((self.study / "params.yaml").read_text("utf-8"))
+
     def copy(self, folder: Path, **changes: object) -> Path:
         """The finished study elsewhere, with other params ("machine__jobs" is machine.jobs)."""
         shutil.copytree(self.study, folder)
-        values = params(".")
+        values = self.params() | {"root": ".", "settings": str(self.root / "settings.yaml")}
         for name, value in changes.items():
             change(values, name.replace("__", "."), value)
         write_params(folder, values)
         return folder
+
+
+def new_repository(root: Path, values: dict[str, Any]) -> Repository:
+    """A repository in an empty folder with this project's code and a study that never ran.
+
+    Args:
+        values: of the study's params.yaml.
+    """
+    without = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for folder in ("src", "pipeline", ".dvc/plots", ".dvc/page"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=without)
+    for name in (
+        *("settings.yaml", ".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"),
+        *("dvc.yaml", "params.yaml"),
+    ):
+        shutil.copyfile(ROOT / name, root / name)
+    repository = Repository(root)
+    repository.study.mkdir(parents=True)
+    shutil.copyfile(ROOT / "dvc.yaml", repository.study / "dvc.yaml")
+    write_params(repository.study, values)
+    repository.git("init", "--quiet", "--initial-branch=main", str(root))
+    return repository

@@ -1,18 +1,26 @@
-"""What the tests of methods share: a tiny network, noisy clips, and a stand-in for training."""
+"""What tests share that train nothing: noisy clips, untrained networks, a stand-in for `fit`."""
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import torch
 from conftest import SGD, blobs, phase
+from tiny_study import write_params
 
-from mtcil.clips import Clips, of_labels
-from mtcil.learner import Learner
-from mtcil.lookup import find, names
-from mtcil.methods import StepClips, _importance
-from mtcil.models import Network
-from mtcil.settings import NetworkSettings, StepTrainingSettings
-from mtcil.training import Streams
+from mtcil.core.lookup import find, names
+from mtcil.learning import importance as _importance
+from mtcil.learning.clips import Clips, of_labels
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network
+from mtcil.learning.steps import StepClips
+from mtcil.running.jobs import BaseJob, Folders, base_jobs
+from mtcil.running.models import save_model
+from mtcil.settings.files import read_study
+from mtcil.settings.sections import NetworkSettings, StepTrainingSettings
 
 TINY = NetworkSettings((4, 4), (3, 3), (1, 1), (2, 2), 0.5)
 TRAINING = StepTrainingSettings(SGD, phase(1), phase(2, rate=0.05), 1, "new_only", 0.2)
@@ -102,3 +110,31 @@ def batch_of(call, clips):
     """The clips of the first batch, of a method whose epochs are all of `clips` once."""
     assert sorted(torch.cat(call.epoch).tolist()) == list(range(len(clips)))
     return clips[call.rows]
+
+
+def made_study(folder: Path, values: dict[str, Any], n_clips: int = 12) -> None:
+    """A study as after `train_base`: noise as features of each word, untrained base models."""
+    write_params(folder, values)
+    features, words = folder / "data/features/words", values["datasets"]["words"]["classes"]
+    features.mkdir(parents=True)
+    noise = np.random.default_rng(0).normal(size=(len(words), n_clips, 32, 32))
+    made = noise + np.arange(len(words))[:, None, None, None]
+    np.save(features / "features.npy", made.reshape(-1, 32, 32).astype(np.float32))
+    rows = [f"{word}/{i},{word},{i},0,1.0" for word in words for i in range(n_clips)]
+    table = "\n".join(["id,class,group,fold,seconds", *rows, ""])
+    (features / "clips.csv").write_text(table, "utf-8")
+    for job in bases_of(folder):
+        save_untrained(job)
+
+
+def bases_of(folder: Path) -> list[BaseJob]:
+    """The base models that a study asks for, in the order of its rows."""
+    study = read_study(folder / "params.yaml")
+    models = folder / "models/base/words"
+    folders = Folders(folder / "data/features/words", models, folder / ".checkpoints")
+    return base_jobs(study, "words", list(study.all_starts("words")), folders, "cpu")
+
+
+def save_untrained(job: BaseJob) -> None:
+    network = Network(job.network, job.dataset.steps[0], seeded(job.seed)).eval()
+    save_model(Learner(network, epochs={"base": 2}), job.key, job.file)

@@ -10,7 +10,7 @@ classes, so a folder that holds all clips is no class. Point MTCIL_SOURCE_<NAME>
 
 from pathlib import PurePosixPath
 
-from mtcil.datasets import ClipInfo, Source
+from mtcil.audio.source import ClipInfo, Source
 
 SOURCE: Source | None = None
 CLASSES: tuple[str, ...] | None = None

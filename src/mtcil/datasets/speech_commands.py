@@ -6,7 +6,7 @@ shorter than one second), and noise and lists that are no clips.
 
 import re
 
-from mtcil.datasets import ClipInfo, Source
+from mtcil.audio.source import ClipInfo, Source
 
 SOURCE = Source(
     url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",

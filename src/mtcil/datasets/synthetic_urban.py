@@ -13,12 +13,13 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from mtcil.archives import write_tar
-from mtcil.datasets import ClipInfo, Source, urbansound8k
-from mtcil.datasets._waves import Wave, at_level, band_noise, rms, wav_bytes
-from mtcil.errors import UserError
-from mtcil.randomness import numpy_generator
-from mtcil.settings import DatasetSettings
+from mtcil.audio.archives import write_tar
+from mtcil.audio.source import ClipInfo, Source
+from mtcil.audio.waves import Wave, at_level, band_noise, rms, wav_bytes
+from mtcil.core.errors import UserError
+from mtcil.core.randomness import numpy_generator
+from mtcil.datasets import urbansound8k
+from mtcil.settings.sections import DatasetSettings
 
 SOURCE: Source | None = None
 CLASSES = urbansound8k.CLASSES

@@ -18,13 +18,13 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from mtcil.archives import write_tar
-from mtcil.datasets import ClipInfo, Source
-from mtcil.datasets._waves import Wave, at_level, band_noise, rms, wav_bytes
+from mtcil.audio.archives import write_tar
+from mtcil.audio.source import ClipInfo, Source
+from mtcil.audio.waves import Wave, at_level, band_noise, rms, wav_bytes
+from mtcil.core.errors import UserError
+from mtcil.core.randomness import numpy_generator, seed_for
 from mtcil.datasets.speech_commands import clip_of_any_word
-from mtcil.errors import UserError
-from mtcil.randomness import numpy_generator, seed_for
-from mtcil.settings import DatasetSettings
+from mtcil.settings.sections import DatasetSettings
 
 SOURCE: Source | None = None
 CLASSES: tuple[str, ...] | None = None
@@ -44,7 +44,7 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 
 def clip_of(member: str) -> ClipInfo | None:
-    """Word, speaker and id of a clip, as of Speech Commands but for any word."""
+    """Word, speaker and id of a clip, as Speech Commands has them, for any word."""
     return clip_of_any_word(member)
 
 

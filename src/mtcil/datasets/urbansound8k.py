@@ -7,7 +7,7 @@ which says nothing that the paths do not say.
 
 import re
 
-from mtcil.datasets import ClipInfo, Source
+from mtcil.audio.source import ClipInfo, Source
 
 SOURCE = Source(
     url="https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz",

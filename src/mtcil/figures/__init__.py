@@ -1,4 +1,4 @@
-"""One file per table or figure, found by its name (`mtcil.lookup.find`).
+"""One file per table or figure, found by its name (`mtcil.core.lookup.find`).
 
 A file states:
 

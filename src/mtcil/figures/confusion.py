@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._confusion import cells, draw_boxed, old_and_new
-from mtcil.figures._style import new_figure
-from mtcil.study import Study
+from mtcil.reporting.confusion import cells, draw_boxed, old_and_new
+from mtcil.reporting.style import new_figure
+from mtcil.settings.study import MULTITASK, SINGLE, Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "confusion"
 
@@ -19,19 +19,17 @@ STAGE, SECTION, RECORDS = "learn_steps", "base_models", "confusion"
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, true and predicted place: clips over all seeds after the last step.
 
-    Of each dataset and split, the single task and the dataset's multitask heads.
+    Of each dataset and split, the single task and multitask.
     """
     if records.empty:
         return records
     rows = []
-    for (dataset, split, row), runs in records.groupby(["dataset", "split", "row"], sort=False):
-        settings = study.datasets[str(dataset)]
-        heads, passes = runs["heads"].iloc[0], runs["passes"].iloc[0]
-        plain = passes == "separate" and runs["control"].iloc[0] == "none"
-        if plain and heads in (str(settings.steps[0]), settings.multitask):
+    for (dataset, split, base), runs in records.groupby(["dataset", "split", "base"], sort=False):
+        if base in (SINGLE, MULTITASK):
             last = runs[runs["step"] == runs["step"].max()]
-            about = {"dataset": dataset, "split": split, "heads": heads, "row": row}
-            rows += cells(about, last["counts"], settings.steps[-1])
+            heads = runs["heads"].iloc[0]
+            about = {"dataset": dataset, "split": split, "heads": heads, "base": base}
+            rows += cells(about, last["counts"], study.datasets[str(dataset)].steps[-1])
     return pd.DataFrame(rows)
 
 

@@ -4,17 +4,21 @@ Below each panel the paired difference, multitask minus single task.
 """
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._style import MULTITASK, OTHERS, SINGLE, gap_text, new_grid, with_ci
-from mtcil.metrics import average_incremental_accuracy
-from mtcil.results import by_seed
-from mtcil.significance import estimate, paired_by_seed
-from mtcil.study import Study
+from mtcil.records.measures import average_incremental_accuracy
+from mtcil.records.tables import by_seed
+from mtcil.reporting.columns import named
+from mtcil.reporting.inference import estimate, paired_by_seed
+from mtcil.reporting.style import MULTITASK, OTHERS, SINGLE, gap_text, is_single, new_grid, with_ci
+from mtcil.settings.study import SINGLE as SINGLE_TASK
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "sweep_exemplars", "exemplar_sweeps", "records"
+KEYS = ["dataset", "split", "base", "heads", "passes"]
 
 
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
@@ -23,31 +27,22 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
         return records
     averages = {
         key: {s: average_incremental_accuracy(steps) for s, steps in by_seed(runs).items()}
-        for key, runs in records.groupby(
-            ["dataset", "split", "heads", "passes", "row", "exemplars"], sort=False
-        )
+        for key, runs in records.groupby([*KEYS, "exemplars"], sort=False)
     }
     rows = []
     for key, values in averages.items():
-        dataset, split, heads, passes, name, budget = key
-        found = estimate(list(values.values()))
-        row = {
-            "dataset": dataset, "split": split, "heads": heads, "passes": passes, "row": name,
-            "exemplars": budget, "n": found.n, "mean": found.mean, "std": found.std,
-            "low": found.low, "high": found.high,
-        }  # fmt: skip
-        single_heads = str(study.datasets[str(dataset)].steps[0])
+        dataset, split, base, *_, budget = key
+        row = dict(zip([*KEYS, "exemplars"], key, strict=True))
+        row |= named("", estimate(list(values.values())))
         for other, theirs in averages.items():
-            same = (other[0], other[1], other[5]) == (dataset, split, budget)
-            if same and other[2] == single_heads != heads:
-                gain = paired_by_seed(values, theirs)
-                if gain:
-                    row |= {
-                        "gain_n": gain.n, "gain_mean": gain.mean, "gain_low": gain.low,
-                        "gain_high": gain.high, "gain_p_value": gain.p_value,
-                    }  # fmt: skip
+            same = (other[0], other[1], other[-1]) == (dataset, split, budget)
+            gain = paired_by_seed(values, theirs)
+            if same and other[2] == SINGLE_TASK != base and gain:
+                row |= named("gain_", gain)
         rows.append(row)
-    return pd.DataFrame(rows).sort_values(["row", "exemplars"], kind="stable", ignore_index=True)
+    bases = list(dict.fromkeys(key[:-1] for key in averages))
+    rows.sort(key=lambda row: (bases.index(tuple(row[k] for k in KEYS)), row["exemplars"]))
+    return pd.DataFrame(rows)
 
 
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
@@ -55,7 +50,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     budgets = sorted(table["exemplars"].unique())
     header = ["dataset", "heads", "passes", *(f"K = {k}" for k in budgets)]
     lines = []
-    for _, part in table.groupby("row", sort=False):
+    for _, part in table.groupby(KEYS, sort=False):
         first = part.iloc[0]
         cells = {}
         for _, row in part.iterrows():
@@ -73,14 +68,14 @@ def draw(table: pd.DataFrame) -> Figure:
     panels = list(table.groupby("dataset", sort=False))
     figure, (above, below) = new_grid(2, len(panels), heights=[2, 1])
     for top, bottom, (dataset, part) in zip(above, below, panels, strict=True):
-        colours = iter([MULTITASK, *OTHERS])
-        for _, line in part.groupby("row", sort=False):
-            single = "gain_mean" not in line or line["gain_mean"].isna().all()
+        colours = cycle([MULTITASK, *OTHERS])
+        for _, line in part.groupby(KEYS, sort=False):
+            single = is_single(line)
             colour = SINGLE if single else next(colours)
             heads = line["heads"].iloc[0]
             label = f"{heads} (single task)" if single else f"{heads} (multitask)"
             _band(top, line, "", colour, label)
-            if not single:
+            if not single and "gain_mean" in line:
                 _band(bottom, line, "gain_", colour, None)
         bottom.axhline(0, color=SINGLE, linewidth=1)
         top.set_title(f"{dataset}, n = {int(part['n'].min())} seeds")

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._measures import by_measure, named
-from mtcil.figures._style import MARKERS, OTHERS, SINGLE, gap_text, new_figure, with_ci
-from mtcil.significance import estimate, paired_by_seed
-from mtcil.study import Study
+from mtcil.reporting.columns import by_measure, named
+from mtcil.reporting.inference import estimate, paired_by_seed
+from mtcil.reporting.style import MARKERS, OTHERS, SINGLE, gap_text, new_figure, with_ci
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "sweep_epochs", "epoch_sweeps", "records"
 NAMES = {
@@ -20,7 +20,7 @@ NAMES = {
     "cosine": "all layers, cosine from the large rate",
     "small": "all layers, small rate",
 }
-KEYS = ["row", "dataset", "heads"]
+KEYS = ["dataset", "split", "base", "heads"]
 
 
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     ]  # fmt: skip
     lines = []
     for about, part in table.groupby([*KEYS, "schedule", "stopping"], sort=False):
-        _, dataset, heads, schedule, stopping = map(str, about)
+        dataset, _, _, heads, schedule, stopping = map(str, about)
         by_name = part.set_index("measure")
         average = by_name.loc["average"]
         lines.append(
@@ -91,7 +91,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """A panel per sweep: average incremental accuracy against the end, a line per schedule."""
     panels = list(table[table["measure"] == "average"].groupby(KEYS, sort=False))
     figure, axes = new_figure(len(panels), height=3.8)
-    for axis, ((_, dataset, heads), part) in zip(axes, panels, strict=True):
+    for axis, ((dataset, _, _, heads), part) in zip(axes, panels, strict=True):
         ends = list(dict.fromkeys(part["stopping"]))
         colours = (SINGLE, *OTHERS)
         for k, (schedule, line) in enumerate(part.groupby("schedule", sort=False)):

@@ -9,20 +9,11 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._style import MULTITASK, PAPER, SINGLE, new_figure
-from mtcil.study import Study
+from mtcil.reporting import paper
+from mtcil.reporting.style import MULTITASK, PAPER, SINGLE, new_figure
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "time_heads", "heads_timings", "records"
-PAPER_SECONDS = {
-    "5": 2.16,
-    "5-4": 3.41,
-    "5-4-3": 4.65,
-    "5-4-3-2": 5.44,
-    "5-4-4": 4.79,
-    "5-4-4-4": 5.35,
-    "5-4-4-4-4": 6.44,
-    "5-4-4-4-4-4": 7.42,
-}
 
 
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
@@ -34,21 +25,23 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     if records.empty:
         return records
     rows = []
-    for name, part in records.groupby("row", sort=False):
+    for dataset, part in records.groupby("dataset", sort=False):
         clock = "seconds" if part["device"].iloc[0] != "cpu" else "cpu_seconds"
-        one_head = str(study.datasets[str(part["dataset"].iloc[0])].steps[0])
+        settings = study.datasets[str(dataset)]
+        theirs = paper.TABLE_1 if settings.kind == paper.GSC.kind else {}
+        one_head = str(settings.steps[0])
         single = part[(part["heads"] == one_head) & (part["passes"] == "separate")]
         by_round = single.set_index("round")[clock]
         for (heads, passes), runs in part.groupby(["heads", "passes"], sort=False):
             seconds = runs.set_index("round")[clock]
-            paper = PAPER_SECONDS.get(str(heads)) if passes == "separate" else None
+            printed = theirs.get(str(heads)) if passes == "separate" else None
             rows.append(
                 {
-                    "row": name, "dataset": part["dataset"].iloc[0], "heads": heads,
+                    "dataset": dataset, "heads": heads,
                     "passes": passes, "device": part["device"].iloc[0], "rounds": len(runs),
                     "seconds": seconds.median(), "ratio": (seconds / by_round).median(),
-                    "paper_seconds": paper,
-                    "paper_ratio": paper and paper / PAPER_SECONDS["5"],
+                    "paper_seconds": printed,
+                    "paper_ratio": printed and printed / paper.TABLE_1["5"],
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -61,7 +54,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         "paper, s", "paper, x one head", "device",
     ]  # fmt: skip
     lines = []
-    for (_, dataset, heads), part in table.groupby(["row", "dataset", "heads"], sort=False):
+    for (dataset, heads), part in table.groupby(["dataset", "heads"], sort=False):
         by_passes = part.set_index("passes")
         cells = []
         for passes in ("separate", "shared"):
@@ -70,16 +63,16 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
                 cells += [f"{row['seconds']:.3f}", f"{row['ratio']:.2f}"]
             else:
                 cells += ["", ""]
-        paper = part["paper_seconds"].dropna()
+        seconds = part["paper_seconds"].dropna()
         ratio = part["paper_ratio"].dropna()
-        cells += [f"{v.iloc[0]:.2f}" if len(v) else "" for v in (paper, ratio)]
+        cells += [f"{v.iloc[0]:.2f}" if len(v) else "" for v in (seconds, ratio)]
         lines.append([str(dataset), str(heads), *cells, str(part["device"].iloc[0])])
     return header, lines
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per row: ratio to one head by heads; the paper's beside it."""
-    panels = list(table.groupby("row", sort=False))
+    panels = list(table.groupby("dataset", sort=False))
     figure, axes = new_figure(len(panels), height=3.8)
     for axis, (_, part) in zip(axes, panels, strict=True):
         heads = list(dict.fromkeys(part["heads"]))
@@ -88,10 +81,10 @@ def draw(table: pd.DataFrame) -> Figure:
             line = part[part["passes"] == passes]
             at = [places[text] for text in line["heads"]]
             axis.plot(at, line["ratio"], marker="o", color=colour, label=f"ours, {passes}")
-        paper = part.dropna(subset=["paper_ratio"])
-        if len(paper):
-            at = [places[text] for text in paper["heads"]]
-            axis.plot(at, paper["paper_ratio"], marker="s", color=PAPER, label="paper")
+        theirs = part.dropna(subset=["paper_ratio"])
+        if len(theirs):
+            at = [places[text] for text in theirs["heads"]]
+            axis.plot(at, theirs["paper_ratio"], marker="s", color=PAPER, label="paper")
         axis.set_xticks(range(len(heads)), heads, rotation=40, ha="right")
         axis.set_xlabel("heads")
         axis.set_ylabel("time of an epoch, x one head")

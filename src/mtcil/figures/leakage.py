@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._style import MULTITASK, new_figure
-from mtcil.study import Study
+from mtcil.reporting.style import MULTITASK, new_figure
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "train_base", "base_models", "records"
 PARTS = ("train_clips", "test_clips", "validation_clips")

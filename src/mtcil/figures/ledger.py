@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._style import OTHERS, SINGLE, new_figure
-from mtcil.study import Study
+from mtcil.reporting.style import OTHERS, SINGLE, new_figure
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "records"
 KINDS = {
@@ -23,7 +23,7 @@ KEYS = ["dataset", "method", "exemplars", "classes_seen"]
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     """A row per dataset, method, K and incremental step: bytes of each kind, most over all runs.
 
-    Base models and seeds do not change what is kept, but for rounding of splits by group.
+    Base models and seeds do not change what is kept, except for rounding of splits by group.
     """
     if records.empty:
         return records

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._labels import name_points
-from mtcil.figures._style import new_figure, with_ci
-from mtcil.figures.methods import KEPT, PLACE, bases_of, draw_point, named_bound, title_of
-from mtcil.figures.methods import table as compared
-from mtcil.study import Study
+from mtcil.reporting import comparison
+from mtcil.reporting.comparison import BOUNDS, KEPT, PLACE, bases_of, named_bound, title_of
+from mtcil.reporting.labels import name_points
+from mtcil.reporting.style import draw_point, new_figure, with_ci
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
 LINEAR_BELOW = 10.0  # kB; so that what keeps nothing has a place, too
@@ -23,11 +23,12 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     """A row per base model and method: its average, and bytes of each kind, mean over seeds."""
     if records.empty:
         return records
-    averages = compared(study, records)
+    averages = comparison.table(study, records)
     averages = averages[averages["measure"] == "average"]
-    last = records[records["step"] == records.groupby("row")["step"].transform("max")]
-    kept = last.groupby(["row", "method"])[KEPT].mean()
-    return averages.join(kept.assign(bytes=kept.sum(axis=1)), on=["row", "method"])
+    of_base = [*PLACE, "base"]
+    last = records[records["step"] == records.groupby(of_base)["step"].transform("max")]
+    kept = last.groupby([*of_base, "method"])[KEPT].mean()
+    return averages.join(kept.assign(bytes=kept.sum(axis=1)), on=[*of_base, "method"])
 
 
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
@@ -38,7 +39,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         "all, kB", "average",
     ]  # fmt: skip
     lines = []
-    for _, part in table.groupby([*PLACE, "row"], sort=False):
+    for _, part in table.groupby([*PLACE, "base"], sort=False):
         for _, line in part.sort_values("bytes", kind="stable").iterrows():
             lines.append(
                 [
@@ -58,7 +59,8 @@ def draw(table: pd.DataFrame) -> Figure:
     for axis, part in zip(axes, panels, strict=True):
         for method, line in part.set_index("method").iterrows():
             bars = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
-            draw_point(axis, str(method), line["bytes"] / 1000, line["mean"], yerr=bars)
+            x, y = line["bytes"] / 1000, line["mean"]
+            draw_point(axis, x, y, method in BOUNDS, yerr=bars)
         axis.set_xscale("symlog", linthresh=LINEAR_BELOW)
         axis.set_xlim(-LINEAR_BELOW / 4, 2 * part["bytes"].max() / 1000)
         axis.set_title(f"{title_of(part)}, heads {part['heads'].iloc[0]}")

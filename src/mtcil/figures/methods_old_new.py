@@ -9,19 +9,19 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._labels import name_points
-from mtcil.figures._style import PAPER, new_figure, with_ci
-from mtcil.figures.methods import (
+from mtcil.reporting import comparison
+from mtcil.reporting.comparison import (
+    BOUNDS,
     PLACE,
     bases_of,
-    draw_point,
     measured,
     named_bound,
     ranked,
     title_of,
 )
-from mtcil.figures.methods import table as compared
-from mtcil.study import Study
+from mtcil.reporting.labels import name_points
+from mtcil.reporting.style import PAPER, draw_point, new_figure, with_ci
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
 MEASURES = ("average", "old", "new")
@@ -31,7 +31,7 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     """A row per base model, method and measure: mean and 95 % CI."""
     if records.empty:
         return records
-    found = compared(study, records)
+    found = comparison.table(study, records)
     return found[found["measure"].isin(MEASURES)]
 
 
@@ -39,7 +39,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per base model and method, the best first."""
     header = ["dataset", "split", "K", "heads", "method", *MEASURES, "new minus old"]
     lines = []
-    for _, part in table.groupby([*PLACE, "row"], sort=False):
+    for _, part in table.groupby([*PLACE, "base"], sort=False):
         for method in ranked(part):
             cells = part[part["method"] == method].set_index("measure").loc[list(MEASURES)]
             texts = [with_ci(c["mean"], c["low"], c["high"], c["n"]) for _, c in cells.iterrows()]
@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame) -> Figure:
         for method in old.index:
             x, y = old.loc[method], new.loc[method]
             bars = [[[c["mean"] - c["low"]], [c["high"] - c["mean"]]] for c in (x, y)]
-            draw_point(axis, method, x["mean"], y["mean"], xerr=bars[0], yerr=bars[1])
+            draw_point(axis, x["mean"], y["mean"], method in BOUNDS, xerr=bars[0], yerr=bars[1])
         axis.set_xlim(-3, 103)  # per cent; a wider interval is cut
         axis.set_ylim(-3, 103)
         axis.axline((0, 0), slope=1, color=PAPER, linewidth=1, ls="--")

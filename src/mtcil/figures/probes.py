@@ -7,19 +7,30 @@ classes after the last step, and the average over the incremental steps, as for 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.figures._measures import named
-from mtcil.figures._style import MARKERS, MULTITASK, OTHERS, SINGLE, gap_text, new_figure, with_ci
-from mtcil.figures.steps import is_single, label_of
-from mtcil.metrics import average_incremental_accuracy
-from mtcil.results import by_seed
-from mtcil.significance import estimate, holm, paired_by_seed
-from mtcil.study import Study
+from mtcil.records.measures import average_incremental_accuracy
+from mtcil.records.tables import by_seed
+from mtcil.reporting.columns import named
+from mtcil.reporting.inference import estimate, holm, paired_by_seed
+from mtcil.reporting.style import (
+    MARKERS,
+    MULTITASK,
+    OTHERS,
+    SINGLE,
+    gap_text,
+    is_single,
+    label_of,
+    new_figure,
+    with_ci,
+)
+from mtcil.settings.study import SINGLE as SINGLE_TASK
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "probe_base", "base_probes", "records"
-ABOUT = ["row", "dataset", "split", "heads", "passes", "control", "probe"]
+ABOUT = ["dataset", "split", "base", "heads", "passes", "control", "probe"]
 MEASURES = {"all": "all classes", "future": "future classes", "average": "average"}
 
 
@@ -31,23 +42,22 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     if records.empty:
         return records
     rows = []
-    for (dataset, _, _), part in records.groupby(["dataset", "split", "probe"], sort=False):
-        single_heads = str(study.datasets[str(dataset)].steps[0])
-        is_plain = (part["heads"] == single_heads) & (part["control"] == "none")
-        single = _by_measure(part[is_plain])
+    for _, part in records.groupby(["dataset", "split", "probe"], sort=False):
+        single = _by_measure(part[part["base"] == SINGLE_TASK])
         for about, runs in part.groupby(ABOUT, sort=False):
             for measure, values in _by_measure(runs).items():
                 row = dict(zip(ABOUT, about, strict=True)) | {"measure": measure}
                 row |= named("", estimate(list(values.values())))
                 gain = paired_by_seed(values, single[measure])
-                if gain and not is_plain[runs.index].all():
+                if gain and row["base"] != SINGLE_TASK:
                     row |= named("gain_", gain)
                 rows.append(row)
     found = pd.DataFrame(rows)
     if "gain_p_value" in found:
         found["gain_p_holm"] = holm(found["gain_p_value"].tolist())
-    order = list(dict.fromkeys(records["row"]))
-    return found.sort_values("row", key=lambda rows: rows.map(order.index), kind="stable")
+    of_base = pd.MultiIndex.from_frame(found[ABOUT[:3]])
+    order = pd.MultiIndex.from_frame(records[ABOUT[:3]]).unique()
+    return found.iloc[np.argsort(order.get_indexer(of_base), kind="stable")]
 
 
 def _by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
@@ -64,7 +74,7 @@ def _by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per base model and probe; p-values are Holm's."""
     header = [
-        *ABOUT[1:], *MEASURES.values(),
+        *ABOUT, *MEASURES.values(),
         *(f"{name}: to single task (p by Holm)" for name in MEASURES.values()),
     ]  # fmt: skip
     lines = []
@@ -75,7 +85,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             for row in (cells.loc[measure] for measure in MEASURES)
         ]
         gaps = [gap_text(cells.loc[measure], "gain_", "p_holm") for measure in MEASURES]
-        lines.append([*map(str, about[1:]), *means, *gaps])
+        lines.append([*map(str, about), *means, *gaps])
     return header, lines
 
 
@@ -89,7 +99,7 @@ def draw(table: pd.DataFrame) -> Figure:
     colours = iter([MULTITASK, *OTHERS])
     figure, axes = new_figure(len(panels), height=4.6)
     for axis, ((dataset, split), part) in zip(axes, panels, strict=True):
-        bases = [line for _, line in part.groupby("row", sort=False)]
+        bases = [line for _, line in part.groupby("base", sort=False)]
         for i, line in enumerate(bases):
             label = label_of(line)
             if label not in looks:

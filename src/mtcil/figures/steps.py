@@ -5,19 +5,31 @@ out, as the paper's does.
 """
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtcil.figures._measures import AVERAGES, by_measure, in_order, named
-from mtcil.figures._style import MARKERS, MULTITASK, OTHERS, SINGLE, gap_text, new_grid, with_ci
-from mtcil.results import VARIANT
-from mtcil.significance import estimate, paired_by_seed
-from mtcil.study import Study
+from mtcil.records.rows import VARIANT
+from mtcil.reporting.columns import AVERAGES, by_measure, in_order, named
+from mtcil.reporting.inference import estimate, paired_by_seed
+from mtcil.reporting.style import (
+    MARKERS,
+    MULTITASK,
+    OTHERS,
+    SINGLE,
+    gap_text,
+    is_single,
+    label_of,
+    new_grid,
+    with_ci,
+)
+from mtcil.settings.study import SINGLE as SINGLE_TASK
+from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "records"
-ABOUT = ("dataset", "split", "heads", "passes", "control", "exemplars")
+ABOUT = ("dataset", "split", "base", "heads", "passes", "control", "exemplars")
 
 
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
@@ -29,16 +41,15 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
         return records
     rows = []
     keys = ["dataset", "split", "method", "exemplars"]
-    for (dataset, *_), part in records.groupby(keys, sort=False):
-        single_heads = str(study.datasets[dataset].steps[0])
-        single = by_measure(part[(part["heads"] == single_heads) & (part["control"] == "none")])
-        for variant, runs in part.groupby([*VARIANT, "row"], sort=False):
-            about = dict(zip([*VARIANT, "row"], variant, strict=True))
+    for _, part in records.groupby(keys, sort=False):
+        single = by_measure(part[part["base"] == SINGLE_TASK])
+        for variant, runs in part.groupby(list(VARIANT), sort=False):
+            about = dict(zip(VARIANT, variant, strict=True))
             for measure, values in by_measure(runs).items():
                 found = estimate(list(values.values()))
                 row = {**about, "measure": measure, **named("", found)}
                 gain = paired_by_seed(values, single.get(measure, {}))
-                if gain and (about["heads"], about["control"]) != (single_heads, "none"):
+                if gain and about["base"] != SINGLE_TASK:
                     row |= named("gain_", gain)
                 rows.append(row)
     return pd.DataFrame(rows)
@@ -48,12 +59,12 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """One line per variant: accuracy after each step and the averages, in percent."""
     measures = in_order(table["measure"])
     header = [
-        "dataset", "split", "heads", "passes", "control", "K", *measures,
+        "dataset", "split", "base", "heads", "passes", "control", "K", *measures,
         "average gained on single task",
     ]  # fmt: skip
     lines = []
-    for variant, part in table.groupby([*VARIANT, "row"], sort=False):
-        about = dict(zip([*VARIANT, "row"], variant, strict=True))
+    for variant, part in table.groupby(list(VARIANT), sort=False):
+        about = dict(zip(VARIANT, variant, strict=True))
         cells = {
             row["measure"]: with_ci(row["mean"], row["low"], row["high"], row["n"])
             for _, row in part.iterrows()
@@ -97,12 +108,7 @@ PANELS = ("(a) tasks of equal size", "(b) tasks of different sizes", "(c) contro
 
 
 def _variants(steps: pd.DataFrame) -> list[pd.DataFrame]:
-    return [part for _, part in steps.groupby("row", sort=False)]
-
-
-def is_single(line: pd.DataFrame) -> bool:
-    """Whether a variant is the single task that the others are compared to."""
-    return bool(line.get("gain_mean", pd.Series([None])).isna().all())
+    return [part for _, part in steps.groupby("base", sort=False)]
 
 
 def panels_of(line: pd.DataFrame) -> tuple[str, ...]:
@@ -113,31 +119,18 @@ def panels_of(line: pd.DataFrame) -> tuple[str, ...]:
     if first["control"] != "none" or first["passes"] == "shared" or first["heads"] == "all":
         return PANELS[2:]
     full, *others = (int(size) for size in first["heads"].split("-"))
-    if full in others:
-        return PANELS[2:]  # duplicates of the full task
     equal = PANELS[:1] if len(set(others)) == 1 else ()
     different = PANELS[1:2] if len(set(others)) == len(others) else ()
+    if full in others or not (equal or different):
+        return PANELS[2:]  # duplicates of the full task, or of some others
     return (*equal, *different)
 
 
 def _draw_panel(axis: Axes, lines: list[pd.DataFrame]) -> None:
-    colours = iter([MULTITASK, *OTHERS])
-    for marker, line in zip(MARKERS, lines, strict=False):
+    colours = cycle([MULTITASK, *OTHERS])
+    for marker, line in zip(cycle(MARKERS), lines, strict=False):
         colour = SINGLE if is_single(line) else next(colours)
         x, n = line["measure"].astype(int), int(line["n"].min())
         axis.plot(x, line["mean"], marker=marker, color=colour, label=f"{label_of(line)}, n {n}")
         axis.fill_between(x, line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
     axis.legend(title="heads (band: 95 % CI)", frameon=True, fontsize="small", loc="lower left")
-
-
-def label_of(line: pd.DataFrame) -> str:
-    """Heads and what is special of a variant, e.g. "4-3-2, shared pass"."""
-    first = line.iloc[0]
-    notes = [str(first["heads"])]
-    if is_single(line):
-        notes.append("single task")
-    if first["passes"] == "shared":
-        notes.append("shared pass")
-    if first["control"] != "none":
-        notes.append(first["control"].replace("_", " "))
-    return ", ".join(notes)

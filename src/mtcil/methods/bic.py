@@ -7,33 +7,30 @@ logits of earlier steps pass their own corrections, in the old model and in the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.clips import Clips, join, of_labels
-from mtcil.learner import Learner
-from mtcil.memory import hold_out
-from mtcil.methods import Cost, MethodConfig, StepClips
-from mtcil.methods._training import blended_loss, fit_whole, shuffled_rows
-from mtcil.models import Network, frozen_copy, in_batches, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams
+from mtcil.learning.clips import Clips, join, of_labels
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.memory import hold_out
+from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
+from mtcil.learning.phases import blended_loss, fit_whole, shuffled_rows
+from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive, Share, StepTrainingSettings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
-    temperature: float
-    held_share: float  # of each class's exemplars, for the correction
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.temperature > 0, "temperature must be above 0.")
-        need(0 < self.held_share < 1, "held_share must be between 0 and 1.")
+    temperature: Positive
+    held_share: Share  # of each class's exemplars, for the correction
 
 
 def learn_step(

@@ -7,38 +7,42 @@ method of the paper, learnt in two steps of fine-tuning (paper, section 3.3).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learner import Learner
-from mtcil.losses import distillation_loss, distillation_weight, new_class_loss
-from mtcil.methods import MethodConfig, StepClips
-from mtcil.methods._training import Rows, balanced_set, batches_of
-from mtcil.models import frozen_copy, in_batches, widen_head
-from mtcil.settings import PhaseSettings, StepTrainingSettings, parse_losses
-from mtcil.training import Streams, fit, validator
+from mtcil.learning.fit import Streams, fit, validator
+from mtcil.learning.learner import Learner
+from mtcil.learning.losses import distillation_loss, distillation_weight, new_class_loss
+from mtcil.learning.network import frozen_copy, in_batches, widen_head
+from mtcil.learning.phases import Rows, balanced_set, batches_of
+from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import (
+    PhaseSettings,
+    Positive,
+    StepTrainingSettings,
+    Weight,
+    parse_losses,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
     losses: str  # any of the four terms, joined by +; CE_N among them
     order: Literal["together", "in_turn"]  # one loss, or new clips first, the balanced set after
-    kd_weight: float  # lambda_0
+    kd_weight: Weight  # lambda_0
     kd_exponent: float  # of n_seen / n_new
     kd_reduction: Literal["batchmean", "mean"]
-    temperature: float
+    temperature: Positive
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         parse_losses(self.losses)
-        if self.kd_weight < 0 or self.temperature <= 0:
-            raise ValueError("kd_weight must be 0 or more, temperature above 0.")
 
 
 def learn_step(

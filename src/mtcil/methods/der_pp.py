@@ -6,31 +6,28 @@ Buzzega et al.: Dark Experience for General Continual Learning (NeurIPS 2020), e
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.clips import Clips
-from mtcil.learner import Learner
-from mtcil.methods import Cost, MethodConfig, StepClips
-from mtcil.methods._training import Rows, fit_whole, paired_rows
-from mtcil.models import Network, in_batches, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network, in_batches, widen_head
+from mtcil.learning.phases import Rows, fit_whole, paired_rows
+from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import StepTrainingSettings, Weight
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
-    alpha: float  # of the stored logits
-    beta: float  # of the labels of exemplars
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(min(self.alpha, self.beta) >= 0, "alpha and beta must be 0 or more.")
+    alpha: Weight  # of the stored logits
+    beta: Weight  # of the labels of exemplars
 
 
 def learn_step(

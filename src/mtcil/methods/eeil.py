@@ -6,33 +6,30 @@ where the new classes are distilled too, from the model before the balancing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.clips import Clips, join
-from mtcil.learner import Learner
-from mtcil.methods import Cost, MethodConfig, StepClips
-from mtcil.methods._steps import cost_of_steps, distil_by_step, with_steps
-from mtcil.methods._training import balanced_set, fit_whole, shuffled_rows
-from mtcil.models import Network, frozen_copy, in_batches, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams
+from mtcil.learning.clips import Clips, join
+from mtcil.learning.fit import Streams
+from mtcil.learning.groups import cost_of_steps, distil_by_step, with_steps
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
+from mtcil.learning.phases import balanced_set, fit_whole, shuffled_rows
+from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive, StepTrainingSettings, Weight
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
-    kd_weight: float
-    temperature: float
-    balanced_rate: float  # learning rate of the balancing, relative to that of then_all
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.kd_weight >= 0, "kd_weight must be 0 or more.")
-        need(min(self.temperature, self.balanced_rate) > 0, "temperature, balanced_rate: above 0.")
+    kd_weight: Weight
+    temperature: Positive
+    balanced_rate: Positive  # learning rate of the balancing, relative to that of then_all
 
 
 def learn_step(

@@ -5,22 +5,23 @@ Caccia et al.: New Insights on Reducing Abrupt Representation Change in Online C
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learner import Learner
-from mtcil.losses import new_class_loss
-from mtcil.methods import MethodConfig, StepClips
-from mtcil.methods._training import Rows, balanced_set, fit_whole, paired_rows
-from mtcil.models import widen_head
-from mtcil.settings import StepTrainingSettings
-from mtcil.training import Streams
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.losses import new_class_loss
+from mtcil.learning.network import widen_head
+from mtcil.learning.phases import Rows, balanced_set, fit_whole, paired_rows
+from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import StepTrainingSettings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone: none."""
 

@@ -14,19 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtcil.clips import Clips
-from mtcil.learner import Learner
-from mtcil.methods import Cost, StepClips
-from mtcil.methods._importance import (
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Streams
+from mtcil.learning.importance import (
     PenaltyConfig,
     cost_of_importances,
     learn_with_penalty,
     mean_over_clips,
     remembered,
 )
-from mtcil.models import Network
-from mtcil.settings import StepTrainingSettings
-from mtcil.training import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network
+from mtcil.learning.steps import Cost, StepClips
+from mtcil.settings.sections import StepTrainingSettings
 
 Config = PenaltyConfig
 

@@ -5,22 +5,23 @@ old classes (`memory: all`), joint training, the upper bound.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.clips import join
-from mtcil.learner import Learner
-from mtcil.methods import MethodConfig, StepClips
-from mtcil.methods._training import fit_whole, shuffled_rows
-from mtcil.models import widen_head
-from mtcil.settings import StepTrainingSettings
-from mtcil.training import Streams
+from mtcil.learning.clips import join
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import widen_head
+from mtcil.learning.phases import fit_whole, shuffled_rows
+from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import StepTrainingSettings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone: none."""
 

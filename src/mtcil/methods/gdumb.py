@@ -6,30 +6,28 @@ Prabhu, Torr, Dokania: GDumb: A Simple Approach that Questions Our Progress in C
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mtcil.clips import of_labels
-from mtcil.learner import Learner
-from mtcil.methods import MethodConfig, StepClips
-from mtcil.methods._training import balanced_set, fit_whole, shuffled_rows
-from mtcil.models import Network, draw_uniform, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams
+from mtcil.learning.clips import of_labels
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network, draw_uniform, widen_head
+from mtcil.learning.phases import balanced_set, fit_whole, shuffled_rows
+from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import StepTrainingSettings, Whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
-    epochs: int  # of each step: the memory is small and the network new
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.epochs >= 1, "epochs must be 1 or more.")
+    epochs: Whole  # of each step: the memory is small and the network new
 
 
 def learn_step(

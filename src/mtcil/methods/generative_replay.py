@@ -7,42 +7,36 @@ generator is the decoder of a conditional variational autoencoder (Kingma and We
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mtcil.clips import Clips, join
-from mtcil.learner import Learner
-from mtcil.methods import Cost, MethodConfig, StepClips
-from mtcil.methods._training import fit_whole, shuffled_rows
-from mtcil.models import Network, draw_uniform, frozen_copy, in_batches, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams, endless
+from mtcil.learning.clips import Clips, join
+from mtcil.learning.fit import Streams, endless
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network, draw_uniform, frozen_copy, in_batches, widen_head
+from mtcil.learning.phases import fit_whole, shuffled_rows
+from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive, StepTrainingSettings, Weight, Whole
 
 PARTS = ("classes.weight", "classes.bias", "latent.weight", "out.weight", "out.bias")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
     memory: Literal["exemplars", "none", "all"] = "none"
-    feature_weight: float  # of the distillation of embeddings
-    latent: int  # dimensions of the generator's noise
-    hidden: int  # width of its only hidden layer
-    updates: int  # of the generator after each step
-    rate: float  # Adam's, of the generator
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.feature_weight >= 0, "feature_weight must be 0 or more.")
-        need(
-            min(self.latent, self.hidden, self.updates) >= 1, "latent, hidden, updates: 1 or more."
-        )
-        need(self.rate > 0, "rate must be above 0.")
+    feature_weight: Weight  # of the distillation of embeddings
+    latent: Whole  # dimensions of the generator's noise
+    hidden: Whole  # width of its only hidden layer
+    updates: Whole  # of the generator after each step
+    rate: Positive  # Adam's, of the generator
 
 
 class Autoencoder(nn.Module):

@@ -6,22 +6,23 @@ own answer.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.clips import Clips, join
-from mtcil.learner import Learner, class_means
-from mtcil.methods import Cost, MethodConfig, StepClips
-from mtcil.methods._training import fit_whole, shuffled_rows
-from mtcil.models import Network, frozen_copy, in_batches, widen_head
-from mtcil.settings import StepTrainingSettings
-from mtcil.training import Streams
+from mtcil.learning.clips import Clips, join
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner, class_means
+from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
+from mtcil.learning.phases import fit_whole, shuffled_rows
+from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import StepTrainingSettings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone: none."""
 

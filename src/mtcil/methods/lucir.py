@@ -7,33 +7,29 @@ rows learn on (the authors' code freezes them).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.clips import Clips, join
-from mtcil.learner import Learner, class_means, cosines
-from mtcil.methods import Cost, MethodConfig, StepClips
-from mtcil.methods._training import fit_whole, shuffled_rows
-from mtcil.models import Network, frozen_copy, in_batches, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams
+from mtcil.learning.clips import Clips, join
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner, class_means, cosines
+from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
+from mtcil.learning.phases import fit_whole, shuffled_rows
+from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import StepTrainingSettings, Weight, Whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
-    less_forget: float  # of the less-forget loss; times sqrt(n_old / n_new)
-    margin: float
-    hardest: int  # new classes that each exemplar is ranked against
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(min(self.less_forget, self.margin) >= 0, "less_forget and margin: 0 or more.")
-        need(self.hardest >= 1, "hardest must be 1 or more.")
+    less_forget: Weight  # of the less-forget loss; times sqrt(n_old / n_new)
+    margin: Weight
+    hardest: Whole  # new classes that each exemplar is ranked against
 
 
 def learn_step(

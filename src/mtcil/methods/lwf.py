@@ -7,34 +7,30 @@ FACIL's has not: its weight 1 is ours of 1 / T**2.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.clips import join
-from mtcil.learner import Learner
-from mtcil.losses import distillation_loss, new_class_loss
-from mtcil.methods import MethodConfig, StepClips
-from mtcil.methods._training import fit_whole, shuffled_rows
-from mtcil.models import frozen_copy, in_batches, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams
+from mtcil.learning.clips import join
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.losses import distillation_loss, new_class_loss
+from mtcil.learning.network import frozen_copy, in_batches, widen_head
+from mtcil.learning.phases import fit_whole, shuffled_rows
+from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive, StepTrainingSettings, Weight
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
     memory: Literal["exemplars", "none", "all"] = "none"
-    kd_weight: float  # of the distillation
-    temperature: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.kd_weight >= 0, "kd_weight must be 0 or more.")
-        need(self.temperature > 0, "temperature must be above 0.")
+    kd_weight: Weight  # of the distillation
+    temperature: Positive
 
 
 def learn_step(

@@ -6,38 +6,35 @@ among all; both are augmented and distilled (LwF); prediction is by the nearest 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.augmentation import AugmentationSettings, augmented
-from mtcil.clips import Clips
-from mtcil.learner import Learner
-from mtcil.losses import distillation_loss, new_class_loss
-from mtcil.methods import Cost, MethodConfig, StepClips, icarl
-from mtcil.methods._training import Rows, balanced_set, batches_of, fit_whole
-from mtcil.models import Network, frozen_copy, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams, endless, shuffled
+from mtcil.learning.augmentation import AugmentationSettings, augmented
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Streams, endless, shuffled
+from mtcil.learning.learner import Learner
+from mtcil.learning.losses import distillation_loss, new_class_loss
+from mtcil.learning.network import Network, frozen_copy, widen_head
+from mtcil.learning.phases import Rows, balanced_set, batches_of, fit_whole
+from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.methods import icarl
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive, StepTrainingSettings, Weight
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
-    kd_weight: float
-    temperature: float
+    kd_weight: Weight
+    temperature: Positive
     classifier: Literal["argmax", "nearest_mean"]
     rivals: Literal["new", "all"]  # the classes that new clips learn among
     augmentation: AugmentationSettings
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.kd_weight >= 0, "kd_weight must be 0 or more.")
-        need(self.temperature > 0, "temperature must be above 0.")
 
 
 def learn_step(

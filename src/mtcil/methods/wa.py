@@ -6,29 +6,26 @@ weights to positive ones is left out: it suits embeddings after a ReLU, and ours
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.clips import join
-from mtcil.learner import Learner
-from mtcil.methods import MethodConfig, StepClips
-from mtcil.methods._training import blended_loss, fit_whole, shuffled_rows
-from mtcil.models import Network, frozen_copy, in_batches, widen_head
-from mtcil.settings import StepTrainingSettings, need
-from mtcil.training import Streams
+from mtcil.learning.clips import join
+from mtcil.learning.fit import Streams
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
+from mtcil.learning.phases import blended_loss, fit_whole, shuffled_rows
+from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive, StepTrainingSettings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
     """Settings of this method alone."""
 
-    temperature: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.temperature > 0, "temperature must be above 0.")
+    temperature: Positive
 
 
 def learn_step(

@@ -6,15 +6,15 @@ length 1 when they are subtracted. Their Tukey transform (a power of each number
 asks for embeddings of 0 and more, and ours, averages of what BatchNorm gives, have both signs.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from pydantic.dataclasses import dataclass
 
-from mtcil.probes import Array, Kept, Labels, add_rows, class_means, unit
-from mtcil.settings import need
+from mtcil.learning.probe import Array, Kept, Labels, add_rows, class_means, unit
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import require
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """Settings of this probe alone."""
 
@@ -22,7 +22,7 @@ class Config:
     covariance_shrinkage: float  # gamma_2, beside it
 
     def __post_init__(self) -> None:
-        need(
+        require(
             0 <= self.covariance_shrinkage <= self.variance_shrinkage > 0,
             "variance_shrinkage must be above 0, and covariance_shrinkage from 0 to it: "
             "otherwise a covariance may have no inverse.",

@@ -6,15 +6,15 @@ linear SVM on unit embeddings; ours is the logistic regression of `linear`, on e
 are, so that the two probes differ in the clips of old classes alone.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from pydantic.dataclasses import dataclass
 
-from mtcil.probes import Array, Kept, Labels, add_rows, class_means, unit
-from mtcil.probes._logistic import LogisticConfig, fit_logistic, largest_logit
+from mtcil.learning.logistic import LogisticConfig, fit_logistic, largest_logit
+from mtcil.learning.probe import Array, Kept, Labels, add_rows, class_means, unit
+from mtcil.settings.reader import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Config(LogisticConfig):
     """Settings of this probe alone."""
 

@@ -5,15 +5,15 @@ its bytes say so. Alain and Bengio: Understanding Intermediate Layers Using Line
 Probes (2016).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from pydantic.dataclasses import dataclass
 
-from mtcil.probes import Array, Kept, Labels, add_rows
-from mtcil.probes._logistic import LogisticConfig, fit_logistic, largest_logit
+from mtcil.learning.logistic import LogisticConfig, fit_logistic, largest_logit
+from mtcil.learning.probe import Array, Kept, Labels, add_rows
+from mtcil.settings.reader import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Config(LogisticConfig):
     """Settings of this probe alone."""
 

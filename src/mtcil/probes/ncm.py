@@ -4,14 +4,14 @@ The mean of unit embeddings is not scaled to length 1 again, as scikit-learn's N
 does not and iCaRL does.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from pydantic.dataclasses import dataclass
 
-from mtcil.probes import Array, Kept, Labels, add_rows, class_means, unit
+from mtcil.learning.probe import Array, Kept, Labels, add_rows, class_means, unit
+from mtcil.settings.reader import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """It has no settings."""
 

@@ -5,27 +5,25 @@ McDonnell et al.: RanPAC: Random Projections and Pre-trained Models for Continua
 projection could be drawn again from the seed; its bytes are counted all the same.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
 
-from mtcil.probes import Array, Kept, Labels
-from mtcil.settings import need
+from mtcil.learning.probe import Array, Kept, Labels
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive, Share, Whole, require_unique
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """Settings of this probe alone."""
 
-    width: int  # M: numbers that an embedding is projected to
-    ridges: tuple[float, ...]  # to choose from
-    held_share: float  # of a step's clips, on which the ridge is chosen
+    width: Whole  # M: numbers that an embedding is projected to
+    ridges: tuple[Positive, ...]  # to choose from
+    held_share: Share  # of a step's clips, on which the ridge is chosen
 
     def __post_init__(self) -> None:
-        need(self.width >= 1, "width must be 1 or more.")
-        need(min(self.ridges, default=0) > 0, "ridges: name at least one, all above 0.")
-        need(0 < self.held_share < 1, "held_share must be between 0 and 1.")
+        require_unique(self.ridges, "ridges")
 
 
 def project(embeddings: Array, projection: Array) -> Array:
@@ -44,7 +42,7 @@ def ridge_weights(gram: Array, class_sums: Array, ridge: float) -> Array:
 
 
 def choose_ridge(
-    projected: Array, targets: Array, ridges: tuple[float, ...], held: NDArray[np.bool_]
+    projected: Array, targets: Array, ridges: tuple[Positive, ...], held: NDArray[np.bool_]
 ) -> float:
     """The ridge whose answers on the held clips, fitted to the others, are nearest the targets.
 

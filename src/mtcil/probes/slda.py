@@ -6,22 +6,21 @@ clip by t / (t + 1), t counting the clips of all classes; ours adds each class's
 final mean, which is the exact covariance within classes, in whatever order the classes come.
 """
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from mtcil.probes import Array, Kept, Labels, add_rows, class_means
-from mtcil.settings import need
+from mtcil.learning.probe import Array, Kept, Labels, add_rows, class_means
+from mtcil.settings.reader import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """Settings of this probe alone."""
 
-    shrinkage: float  # towards the identity
-
-    def __post_init__(self) -> None:
-        need(0 < self.shrinkage <= 1, "shrinkage must be above 0 and at most 1.")
+    shrinkage: Annotated[float, Field(gt=0, le=1)]  # towards the identity
 
 
 def scatter_within(embeddings: Array, labels: Labels) -> Array:

@@ -1,0 +1,1 @@
+"""From an archive of sound files to one array of features."""

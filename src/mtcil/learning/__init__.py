@@ -1,0 +1,1 @@
+"""What a run learns: base step, incremental steps, losses, memory, probes."""

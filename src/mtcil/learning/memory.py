@@ -1,0 +1,94 @@
+"""The exemplar memory: which clips of learnt classes are kept, at a fixed total."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+# 8 bits hold normalised features within so many standard deviations, in steps of 1 / 21 of one.
+RANGE = 6.0
+Selection = Literal["herding", "random", "official"]
+
+
+def per_class(budget: int, n_classes: int) -> int:
+    """m = K // classes: the same for every class, and never above K in all."""
+    return budget // n_classes if n_classes else 0
+
+
+def herd(embeddings: NDArray[np.floating], n_exemplars: int) -> NDArray[np.int64]:
+    """Choose clips whose running mean stays nearest to the class mean.
+
+    Algorithm 4 of iCaRL (Rebuffi et al. 2017). The order matters: the first m of the chosen
+    clips are the best m, so shrinking a memory is cutting its tail.
+
+    Args:
+        embeddings: (n_clips, n_dimensions) of one class; L2-normalised in iCaRL.
+        n_exemplars: how many to choose; at most n_clips are.
+
+    Returns:
+        (min(n_exemplars, n_clips),) rows, in the order of choice.
+    """
+    points = embeddings.astype(np.float64)
+    class_mean = points.mean(axis=0)
+    chosen: list[int] = []
+    chosen_sum = np.zeros_like(class_mean)
+    for k in range(1, min(n_exemplars, len(points)) + 1):
+        gaps = np.linalg.norm(class_mean - (chosen_sum + points) / k, axis=1)
+        gaps[chosen] = np.inf
+        best = int(gaps.argmin())
+        chosen.append(best)
+        chosen_sum += points[best]
+    return np.array(chosen, dtype=np.int64)
+
+
+def choose(
+    embeddings: NDArray[np.floating],
+    n_exemplars: int,
+    selection: Selection,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Choose clips of one class, best first.
+
+    Args:
+        embeddings: (n_clips, n_dimensions) of one class.
+        n_exemplars: how many.
+        selection: `herding`; `random` without repetition; `official`, random with
+            repetition, as in Mittal et al.'s code (called herding there).
+        rng: draws the random choices.
+
+    Returns:
+        Rows, in the order of choice; at most n_clips, except for `official`.
+    """
+    n_clips = len(embeddings)
+    if selection == "herding":
+        unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+        return herd(unit, n_exemplars)
+    if selection == "random":
+        return rng.permutation(n_clips)[:n_exemplars]
+    return rng.integers(0, n_clips, n_exemplars)
+
+
+def hold_out(n_exemplars: int, share: float) -> int:
+    """How many of a class's exemplars serve as validation clips under `validation: memory`.
+
+    At least one where there are two or more, and never all.
+    """
+    return min(max(round(share * n_exemplars), 1), n_exemplars - 1) if n_exemplars > 1 else 0
+
+
+def stored(features: Tensor, bits: int) -> Tensor:
+    """Features as they come back from a memory that keeps `bits` of each value.
+
+    32: as they are; 16: rounded to half precision; 8: clamped to +-RANGE and rounded to one of
+    255 levels, the same for every clip, so that nothing is kept beside the values.
+
+    Args:
+        features: normalised, float32.
+    """
+    if bits == 32:
+        return features
+    if bits == 16:
+        return features.half().float()
+    step = RANGE / 127
+    return (features.clamp(-RANGE, RANGE) / step).round() * step

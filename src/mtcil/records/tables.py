@@ -1,0 +1,209 @@
+"""Tables of records: tidy CSV files, written by stages and read by tables and figures.
+
+`<stage>/<dataset>.csv` holds a row per run and step; the accuracy matrices and the confusion
+counts of stages with incremental steps are beside it, in `<dataset>.matrix.csv` and
+`<dataset>.confusion.csv`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mtcil.core.errors import UserError
+from mtcil.core.files import write_text
+from mtcil.records.rows import IDENTITY, TABLES, Rows, confusion_from_text
+from mtcil.settings.sections import require
+
+MAX_CLIPS = 10_000_000  # of a test set; more are no count but damage
+# The columns of each table and their types, in this order. Of stages of incremental steps:
+_RUN = dict.fromkeys(IDENTITY, "str") | {"exemplars": "int64", "seed": "int64"}
+_STEP = _RUN | dict.fromkeys(("step", "classes_seen"), "int64")
+_MEASURES = ("accuracy", "class_accuracy", "macro_f1", "old_accuracy", "new_accuracy")
+_BYTES = ("memory_bytes", "state_bytes", "validation_bytes", "teacher_bytes")
+_KEY = {"key": "str"}
+_STEP_TABLES = {
+    "records": _STEP
+    | dict.fromkeys(_MEASURES, "float64")
+    | {"epochs": "int64", "phases": "str"}
+    | dict.fromkeys(_BYTES, "int64")
+    | _KEY,
+    "matrix": _STEP | {"of_step": "int64", "accuracy": "float64"} | _KEY,
+    "confusion": _STEP | {"counts": "str"} | _KEY,
+}
+_BASE = dict.fromkeys(("dataset", "split", "base", "heads", "passes", "control"), "str")
+_CLIPS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
+# Of the other stages:
+_TABLES = {
+    "train_base": _BASE | dict.fromkeys(("seed", "epochs", *_CLIPS), "int64") | _KEY,
+    "probe_base": _BASE
+    | {"probe": "str", "seed": "int64", "scope": "str"}
+    | dict.fromkeys(("step", "classes_seen"), "int64")
+    | {"accuracy": "float64", "bytes": "int64"}
+    | _KEY,
+    "time_heads": {"dataset": "str", "device": "str", "clips": "int64", "heads": "str"}
+    | {"passes": "str", "round": "int64", "seconds": "float64", "cpu_seconds": "float64"},
+}
+
+
+def file_of(folder: Path, dataset: str, table: str = "records") -> Path:
+    """The file of one table of a stage.
+
+    Args:
+        folder: of the stage.
+    """
+    return folder / (f"{dataset}.csv" if table == "records" else f"{dataset}.{table}.csv")
+
+
+def columns_of(stage: str, table: str = "records") -> dict[str, str]:
+    """Columns of a stage's table and their types."""
+    return _TABLES.get(stage, _STEP_TABLES[table])
+
+
+def write_table(
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None
+) -> None:
+    """Write rows as CSV, whole or not at all; numbers with four decimals, so that bytes repeat.
+
+    Args:
+        columns: in this order; a table without rows has its header all the same.
+    """
+    table = pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
+    write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+
+
+def write_records(
+    folder: Path, dataset: str, rows: Iterable[Mapping[str, Any]], table: str = "records"
+) -> None:
+    """Write a stage's records of one dataset.
+
+    Args:
+        folder: of the stage, whose name is the stage's.
+    """
+    write_table(file_of(folder, dataset, table), rows, columns_of(folder.name, table))
+
+
+def write_markdown(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a Markdown table, whole or not at all."""
+    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_records(folder: Path, dataset: str, table: str = "records") -> pd.DataFrame:
+    """A stage's records of one dataset.
+
+    Args:
+        folder: of the stage, whose name is the stage's.
+
+    Raises:
+        UserError: they are missing or damaged: not all columns, not of their types, of another
+            dataset, or a run that lacks a step.
+    """
+    file, types = file_of(folder, dataset, table), columns_of(folder.name, table)
+    try:
+        with np.errstate(invalid="raise"):  # a number too large for its column
+            found = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
+        _check_table(found, types, dataset)
+    except (OSError, ValueError, ArithmeticError) as error:
+        text = f"{' '.join(str(error).split()):.300}"
+        raise UserError(
+            f"{file}: the records cannot be read ({text}). Delete the file, then make it again: "
+            f"dvc repro {folder.name}@{dataset}."
+        ) from error
+    return found
+
+
+def _check_table(table: pd.DataFrame, types: Mapping[str, str], dataset: str) -> None:
+    """Raises ValueError where the table does not hold what it must."""
+    missing = [name for name in types if name not in table]
+    require(not missing, f"no column {', '.join(missing)}")
+    if table.empty:
+        return
+    about = [name for name in (*IDENTITY, "key") if name in types]
+    require(bool(table[about].notna().all(axis=None)), f"an empty field in {', '.join(about)}")
+    require((table["dataset"] == dataset).all(), f"runs of another dataset than {dataset}")
+    if "accuracy" in table:
+        require(table["accuracy"].between(0, 100).all(), "an accuracy is not 0 to 100")
+    if "step" in table:
+        require(_has_all_steps(table), "not every run has each step once")
+    if "counts" in table:
+        for text, n_seen in zip(table["counts"].fillna(""), table["classes_seen"], strict=True):
+            counts = confusion_from_text(text)
+            right = counts.shape == (n_seen, n_seen) and counts.min() >= 0
+            require(right and counts.sum() <= MAX_CLIPS, f"counts that cannot be: {text!r:.80}")
+
+
+def _has_all_steps(table: pd.DataFrame) -> bool:
+    """Whether every run has the steps that others have, each once, and the same classes in it.
+
+    And one key: a file that was cut in its last line has another one there.
+    """
+    alike = next((name for name in ("scope", "of_step") if name in table), "dataset")
+    run = [name for name in (*IDENTITY, "probe") if name in table]
+    if table.groupby([alike, "step"])["classes_seen"].nunique().max() != 1:
+        return False
+    of_run = table.groupby(run)
+    one_key = of_run["key"].nunique().max() == 1
+    has_each = of_run[alike].nunique().min() == table[alike].nunique()
+    if not (one_key and has_each):
+        return False
+    runs = table.groupby(list(dict.fromkeys((alike, *run))))["step"].agg(["size", "nunique"])
+    ends = table.groupby(alike)["step"].agg(["min", "max"])
+    n_steps = (ends["max"] - ends["min"] + 1).loc[runs.index.get_level_values(alike)].to_numpy()
+    return bool((runs["size"] == n_steps).all() and (runs["nunique"] == n_steps).all())
+
+
+def known_runs(folders: Iterable[Path], dataset: str) -> dict[str, Rows]:
+    """Records of all finished runs of a dataset by key; damaged tables count as none.
+
+    A run's key says all that its result depends on, so it does not matter which stage learnt it.
+
+    Args:
+        folders: of stages of incremental steps.
+    """
+    known: dict[str, Rows] = {}
+    for folder in folders:
+        try:
+            tables = {name: read_records(folder, dataset, name) for name in TABLES}
+        except UserError:
+            continue
+        by_key = {}
+        for name, table in tables.items():
+            row = [column for column in ("key", "step", "of_step") if column in table]
+            runs = table.drop_duplicates(row).groupby("key")  # one of those that are equal
+            by_key[name] = {str(key): rows.to_dict("records") for key, rows in runs}
+        for key in set.intersection(*map(set, by_key.values())):
+            known[key] = {name: by_key[name][key] for name in TABLES}
+    return known
+
+
+def read_stage(
+    records_dir: Path, stage: str, datasets: Iterable[str], table: str = "records"
+) -> pd.DataFrame:
+    """The records of a stage of several datasets in one table; empty if there are none.
+
+    Args:
+        datasets: keys of the stage's section of params.yaml.
+
+    Raises:
+        UserError: as `read_records`.
+    """
+    tables = [read_records(records_dir / stage, dataset, table) for dataset in datasets]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def by_seed(runs: pd.DataFrame) -> dict[int, list[float]]:
+    """Step accuracies of each seed of one variant, in percent, in the order of the steps."""
+    ordered = runs.sort_values(["seed", "step"])
+    return {int(seed): run["accuracy"].tolist() for seed, run in ordered.groupby("seed")}
+
+
+def headline_runs(records: pd.DataFrame, dataset: str, base: str) -> pd.DataFrame:
+    """The runs from one base model of a dataset, on the first of its splits."""
+    if records.empty:
+        return records
+    runs = records[(records["dataset"] == dataset) & (records["base"] == base)]
+    return runs[runs["split"] == runs["split"].iloc[0]] if len(runs) else runs

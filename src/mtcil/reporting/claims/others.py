@@ -1,0 +1,88 @@
+"""Claims about other incremental techniques: that multitask combines with them, and adds to them.
+
+Two sentences. *Combines*: from a multitask base, other techniques lose nothing beyond the margin.
+*Adds*: they gain. Both are judged by one number per seed, the mean over the techniques of
+multitask minus single task; how many of them gain or lose on their own stands beside it, by the
+p-values of tables/methods, which are corrected by Holm.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from mtcil.reporting import comparison
+from mtcil.reporting.claims.scope import METHOD, Measure, Scope, nothing
+from mtcil.reporting.claims.verdicts import MARGIN, Claim
+from mtcil.reporting.inference import CONFIDENCE
+
+# Not counted: the paper's own method, of which its other claims are; bounds; what starts from a
+# new network, so that no base model matters; what has neither memory nor distillation; our own.
+NOT_OTHERS = {METHOD, *comparison.BOUNDS, "gdumb", "ewc", "mas"}
+STAGE = "compare_methods"
+OUR_KIND = "recipe"  # the file in mtcil/methods of our own, and of what it is without its parts
+
+
+def text(scope: Scope) -> list[Claim]:
+    """The two sentences, with how many techniques bear them out on their own."""
+    others = _others(scope)
+    gain, gains = _gain(scope, others), _gains(scope, others)
+    clear = gains["gain_p_holm"] < 1 - CONFIDENCE
+    above, below = gains["gain_mean"] > 0, gains["gain_mean"] < 0
+    combines = f"multitask combines with other techniques: they lose {MARGIN:.0f} points at most"
+    adds = "multitask adds gain on top of other techniques"
+    if len(gains):
+        combines += f"; {_some(below, clear)} below the single task"
+        adds += f"; {_some(above, clear)} above the single task"
+    return [
+        scope.claim("text.combines", "text", combines, "above", gain, null=-MARGIN),
+        scope.claim("text.adds", "text", adds, "above", gain),
+    ]
+
+
+def _others(scope: Scope) -> dict[str, list[Measure]]:
+    """{technique: averages on multitask and on the single task}, of those with a seed of both."""
+    found = {}
+    comparison_row = scope.study.comparisons.get(scope.dataset)
+    compared = comparison_row.methods if comparison_row else ()
+    for name in compared or scope.study.methods:
+        kind = scope.study.methods[name].get("kind", name)
+        sides = [scope.average(STAGE, base, method=name) for base in _bases(scope) if base]
+        counts = name not in NOT_OTHERS and kind not in (METHOD, OUR_KIND)
+        if counts and len(sides) == 2 and (sides[0] - sides[1]).numbers:
+            found[name] = sides
+    return found
+
+
+def _bases(scope: Scope) -> list[str | None]:
+    return [scope.compared(heads) for heads in (scope.multitask, scope.single)]
+
+
+def _gain(scope: Scope, others: Mapping[str, list[Measure]]) -> Measure:
+    """Mean over the techniques of multitask minus single task, of the seeds that all have."""
+    bases = _bases(scope)
+    if None in bases:
+        return nothing("comparisons of other methods on both kinds of base model")
+    place = f"{STAGE}/{scope.dataset} split={scope.split}"
+    where = f"{place} base={bases[0]} average minus {place} base={bases[1]} average"
+    if not others:
+        return Measure({}, where)
+    gaps = [(multitask - single).numbers for multitask, single in others.values()]
+    shared = sorted(set.intersection(*map(set, gaps)))
+    means = {seed: sum(gap[seed] for gap in gaps) / len(gaps) for seed in shared}
+    return Measure(means, f"{where}, mean of {', '.join(others)}")
+
+
+def _gains(scope: Scope, others: Mapping[str, list[Measure]]) -> pd.DataFrame:
+    """A line per technique of tables/methods: its gain, with the p-value corrected there."""
+    found = pd.DataFrame(columns=["gain_mean", "gain_p_holm"])
+    if others:
+        table = comparison.table(scope.study, scope.records[STAGE])
+        here = table["base"].eq(_bases(scope)[0]) & table["method"].isin(list(others))
+        here &= table["dataset"].eq(scope.dataset) & table["split"].eq(scope.split)
+        found = comparison.measured(table[here & table["gain_mean"].notna()], "average")
+    return found
+
+
+def _some(which: pd.Series, clear: pd.Series) -> str:
+    n, n_clear = int(which.sum()), int((which & clear).sum())
+    return f"{n} of {len(which)} ({n_clear} significantly)"

@@ -1,0 +1,123 @@
+"""Methods compared: from the same base models, with the same bytes of memory, on both bases.
+
+Differences are paired by seed and are of the average alone, the measure that the paper's claims
+are about. A method's mean is over its own seeds, of which some have more than others: a rank
+orders lines, and a difference decides.
+"""
+
+import pandas as pd
+
+from mtcil.records.measures import average_accuracy_with_base, average_incremental_accuracy
+from mtcil.records.tables import by_seed
+from mtcil.reporting.columns import named
+from mtcil.reporting.inference import estimate, holm, paired_by_seed
+from mtcil.reporting.style import is_single
+from mtcil.settings.study import SINGLE, Study
+
+PAPERS, JOINT = "ccil", "joint"  # the paper's method; all clips of all classes
+BOUNDS = {JOINT: "upper bound", "finetune": "lower bound"}
+ABOUT = ["base", "dataset", "split", "heads", "passes", "control", "exemplars", "method"]
+PLACE = ["dataset", "split", "exemplars"]
+KEPT = ["memory_bytes", "state_bytes", "validation_bytes"]
+DIFFERENCES = ("ccil_", "gain_", "joint_")
+
+
+def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
+    """A row per base model, method and measure: mean, 95 % CI; differences of the average.
+
+    `ccil_` and `joint_`: to the paper's method and to `joint` from the same base; `gain_`: to the
+    same method from the single task's base. `<difference>p_holm` is corrected over all
+    differences of its kind in the table.
+    """
+    if records.empty:
+        return records
+    rows = []
+    for _, part in records.groupby(PLACE, sort=False):
+        found = {about: by_measure(runs) for about, runs in part.groupby(ABOUT, sort=False)}
+        averages = {(about[0], about[-1]): by["average"] for about, by in found.items()}
+        for about, measures in found.items():
+            base, method = about[0], about[-1]
+            others = ((base, PAPERS), (SINGLE, method), (base, JOINT))
+            for measure, values in measures.items():
+                line = dict(zip(ABOUT, about, strict=True)) | {"measure": measure}
+                line |= named("", estimate(list(values.values())))
+                if measure == "average":
+                    for prefix, other in zip(DIFFERENCES, others, strict=True):
+                        gap = paired_by_seed(values, averages.get(other, {}))
+                        if gap and other != (base, method):
+                            line |= named(prefix, gap)
+                rows.append(line)
+    return _corrected(pd.DataFrame(rows))
+
+
+def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """{measure: {seed: value}} of one method from one base: percent; bytes kept for the last step.
+
+    Old and new: accuracy of the old and of the new classes, mean of the incremental steps.
+    """
+    steps = by_seed(runs)
+    later = runs[runs["step"] > 0].groupby("seed")
+    last = runs[runs["step"] == runs["step"].max()].set_index("seed")
+    return {
+        "average": {s: average_incremental_accuracy(a) for s, a in steps.items()},
+        "average with base": {s: average_accuracy_with_base(a) for s, a in steps.items()},
+        "last step": {s: a[-1] for s, a in steps.items()},
+        "old": later["old_accuracy"].mean().to_dict(),
+        "new": later["new_accuracy"].mean().to_dict(),
+        "bytes": last[KEPT].sum(axis=1).astype(float).to_dict(),
+    }
+
+
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    for prefix in DIFFERENCES:
+        if f"{prefix}p_value" in table:
+            table[f"{prefix}p_holm"] = holm(table[f"{prefix}p_value"].tolist())
+    return table
+
+
+def bases_of(table: pd.DataFrame) -> list[tuple[pd.DataFrame, list[pd.DataFrame]]]:
+    """Of each dataset and split, the single task's part of the table, and the others'.
+
+    Where there is no single task, the first base model's stands for it.
+    """
+    found = []
+    for _, place in table.groupby(PLACE, sort=False):
+        bases = [part for _, part in place.groupby("base", sort=False)]
+        single = next(filter(is_single, bases), bases[0])
+        found.append((single, [part for part in bases if part is not single]))
+    return found
+
+
+def pairs_of(table: pd.DataFrame) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The single task's part of the table beside each other one's; an empty one for none."""
+    pairs = []
+    for first, others in bases_of(table):
+        none = first.iloc[:0]
+        if is_single(first):
+            pairs += [(first, other) for other in others or [none]]
+        else:
+            pairs += [(none, other) for other in (first, *others)]
+    return pairs
+
+
+def measured(part: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The rows of one measure, by method."""
+    return part[part["measure"] == measure].set_index("method")
+
+
+def ranked(part: pd.DataFrame) -> list[str]:
+    """Methods by their average, the best first."""
+    means = measured(part, "average")["mean"]
+    return [str(method) for method in means.sort_values(ascending=False, kind="stable").index]
+
+
+def named_bound(method: str) -> str:
+    """A method's name; of a bound, with what it bounds."""
+    return f"{method} ({BOUNDS[method]})" if method in BOUNDS else method
+
+
+def title_of(part: pd.DataFrame) -> str:
+    """Dataset, split, K and the numbers of seeds."""
+    first, n = part.iloc[0], part["n"]
+    seeds = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    return f"{first['dataset']}, split {first['split']}\nK = {first['exemplars']}, n = {seeds}"

@@ -1,0 +1,41 @@
+"""Where a run computes: the device, and how a process is set up for it."""
+
+import os
+
+import torch
+
+from mtcil.core.errors import UserError
+from mtcil.core.processes import keep_freed_memory
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` is a GPU if there is one.
+
+    Raises:
+        UserError: a device that this machine does not have.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"machine.device {wanted!r} cannot be used here ({str(error).splitlines()[0]}). "
+            "Set machine.device: auto or cpu."
+        ) from error
+    return wanted
+
+
+def prepare_worker(device: str) -> torch.device:
+    """One thread per process on CPU: with several runs at once more threads are slower.
+
+    On a GPU deterministic algorithms are asked for, wherever there are any.
+    """
+    if device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    keep_freed_memory()
+    return torch.device(device)

@@ -1,0 +1,234 @@
+"""Which runs there are: what each is called, everything that it needs, and its key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mtcil.core.errors import UserError
+from mtcil.core.lookup import find
+from mtcil.core.randomness import numpy_generator
+from mtcil.learning.protocol import draw_tasks
+from mtcil.learning.trajectory import Plan
+from mtcil.records.rows import BaseName, Run
+from mtcil.running.keys import code_digest, digest, environment, features_digest
+from mtcil.settings.reader import build
+from mtcil.settings.sections import (
+    BaseTrainingSettings,
+    DatasetSettings,
+    Heads,
+    NetworkSettings,
+    SplitKind,
+    SplitSettings,
+    StepTrainingSettings,
+)
+from mtcil.settings.study import MULTITASK, BaseRow, Study
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the runs of one dataset find and leave things.
+
+    Attributes:
+        features: the dataset's features.
+        models: its base models.
+        checkpoints: finished runs that are not in the records yet.
+    """
+
+    features: Path
+    models: Path
+    checkpoints: Path
+
+    def resolved(self) -> "Folders":
+        """With absolute paths, for workers that run elsewhere."""
+        return Folders(self.features.resolve(), self.models.resolve(), self.checkpoints.resolve())
+
+
+@dataclass(frozen=True)
+class BaseJob:
+    """Everything that a worker needs to train one base model.
+
+    Attributes:
+        order_seed: draws the class order.
+        file: where the model goes.
+    """
+
+    name: BaseName
+    seed: int
+    order_seed: int
+    heads: Heads
+    training: BaseTrainingSettings
+    dataset: DatasetSettings
+    split: SplitSettings
+    network: NetworkSettings
+    folders: Folders
+    file: Path
+    device: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method, and how its runs differ from the study's settings; None keeps the study's.
+
+    Attributes:
+        method: a row of `methods`.
+        exemplars: K.
+        settings: the method's own, by name, e.g. {"losses": "CE_N+CE_O"}.
+        name: the method's name in records, where the settings must show in it.
+    """
+
+    method: str
+    exemplars: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: StepTrainingSettings | None = None
+    schedule: str = "two_step"
+    stopping: str = "early"
+    measured: Literal["test", "validation"] = "test"
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """Everything that a worker needs to learn all incremental steps of one run."""
+
+    run: Run
+    plan: Plan
+    base: BaseJob
+    checkpoint: Path
+    key: str
+
+
+def base_training_of(study: Study, dataset: str, row: BaseRow) -> BaseTrainingSettings:
+    """The settings of base training, with more epochs for the control `longer`."""
+    training = study.base_training
+    if row.control != "longer":
+        return training
+    n_base = study.datasets[dataset].steps[0]
+    heads = Heads.parse(study.base_models[dataset][MULTITASK].heads, n_base)
+    tasks = draw_tasks(heads, n_base, numpy_generator(0, "tasks"))
+    times = sum(len(task) for task in tasks) / n_base
+    patience = training.fit.patience
+    fit = replace(
+        training.fit,
+        epochs=round(times * training.fit.epochs),
+        patience=None if patience is None else round(times * patience),
+    )
+    return replace(training, fit=fit)
+
+
+def base_jobs(
+    study: Study,
+    dataset: str,
+    starts: Sequence[tuple[str, SplitKind, Sequence[int]]],
+    folders: Folders,
+    device: str,
+) -> list[BaseJob]:
+    """A job per base model.
+
+    Args:
+        starts: base (a row of `base_models`), split and seeds.
+        device: "cpu", "cuda" ...
+
+    Raises:
+        UserError: the features are not there.
+    """
+    folders = folders.resolved()
+    settings = study.datasets[dataset]
+    shared = [
+        *environment(device),
+        code_digest("learning/base_step.py", "learning/split.py"),
+        features_digest(folders.features),
+        [settings.classes, settings.steps, settings.class_order],
+        study.networks[settings.network],
+    ]
+    jobs = []
+    for base, kind, seeds in starts:
+        row, split = study.base_models[dataset][base], study.split_of(kind)
+        heads = Heads.parse(row.heads, settings.steps[0])
+        training = base_training_of(study, dataset, row)
+        name = BaseName(dataset, kind, base, row.heads, row.passes, row.control or "none")
+        own = [split, training, heads, row.passes, row.control == "shuffled_labels"]
+        for seed in seeds:
+            order_seed = seed if row.order_seed is None else row.order_seed
+            file = folders.models / f"{base}-{kind}" / f"seed{seed}.pt"
+            jobs.append(
+                BaseJob(
+                    name=name,
+                    seed=seed,
+                    order_seed=order_seed,
+                    heads=heads,
+                    training=training,
+                    dataset=settings,
+                    split=split,
+                    network=study.networks[settings.network],
+                    folders=folders,
+                    file=file,
+                    device=device,
+                    key=digest(*shared, *own, seed, order_seed),
+                )
+            )
+    return jobs
+
+
+def run_jobs(study: Study, bases: Sequence[BaseJob], variants: Sequence[Variant]) -> list[RunJob]:
+    """A job per base model and variant; base models of one row stay together, then variants.
+
+    Raises:
+        UserError: a setting of a method is not right; refused before any file is read.
+    """
+    methods = [method_settings(study, v.method, v.settings) for v in variants]
+    jobs = []
+    rows = dict.fromkeys(base.name for base in bases)
+    for name in rows:
+        for variant, (kind, config) in zip(variants, methods, strict=True):
+            code = code_digest("learning/trajectory.py", f"methods/{kind}.py", "records/rows.py")
+            for base in bases:
+                if base.name == name:
+                    jobs.append(_run_job(study, base, variant, kind, config, code))
+    return jobs
+
+
+def _run_job(
+    study: Study, base: BaseJob, variant: Variant, kind: str, config: Any, code: str
+) -> RunJob:
+    plan = Plan(
+        steps=base.dataset.steps,
+        method=kind,
+        config=config,
+        training=variant.training or study.step_training,
+        memory=study.memory,
+        exemplars=variant.exemplars,
+        network=base.network,
+        measured=variant.measured,
+    )
+    run = Run(
+        **vars(base.name),
+        method=variant.name or variant.method,
+        losses=getattr(config, "losses", "none"),
+        schedule=variant.schedule,
+        stopping=variant.stopping,
+        exemplars=variant.exemplars,
+        seed=base.seed,
+    )
+    key = digest(*environment(base.device), code, base.key, plan, base.seed)
+    return RunJob(run, plan, base, base.folders.checkpoints / f"{key}.json", key)
+
+
+def method_settings(
+    study: Study, name: str, changed: Mapping[str, Any] | None = None
+) -> tuple[str, Any]:
+    """The file of a method, and its settings, of its own class, some of them changed.
+
+    Raises:
+        UserError: no such method, no such section, or a value in it is not right.
+    """
+    if name not in study.methods:
+        find("methods", name)  # no such method at all: says which there are
+        raise UserError(f"settings.yaml: methods.{name} is missing, but a row asks for it. Add it.")
+    values = {**study.methods[name], **(changed or {})}
+    kind = values.pop("kind", name)
+    if not isinstance(kind, str):
+        raise UserError(f"settings.yaml: methods.{name}.kind must be a file of mtcil/methods.")
+    where = f"settings.yaml: methods.{name}" + (f" with {dict(changed)}" if changed else "")
+    return kind, build(find("methods", kind).Config, values, where)

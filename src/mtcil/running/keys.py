@@ -1,0 +1,82 @@
+"""The key of a run: a hash of everything that its result depends on.
+
+A run whose key stands in the records is finished, on whatever machine it was learnt. Comments,
+docstrings and layout of the code are left out, so that editing them trains nothing.
+"""
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mtcil.core.errors import UserError
+from mtcil.core.files import file_digest
+from mtcil.core.lookup import PACKAGE_DIR, files_reached
+
+# Their values go into a run's key themselves, so their source need not.
+OF_VALUES = {*(PACKAGE_DIR / "settings").glob("*.py"), PACKAGE_DIR / "core" / "errors.py"}
+
+
+def digest(*parts: Any) -> str:
+    """Hash of plain values and dataclasses: equal parts give an equal key on any machine."""
+    text = json.dumps(parts, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} has no plain form to hash.")
+
+
+@functools.cache
+def code_digest(*starts: str) -> str:
+    """Hash of the code that the given files reach, themselves included.
+
+    Args:
+        starts: files of the package, e.g. "learning/base_step.py".
+    """
+    files = files_reached(PACKAGE_DIR / start for start in starts)
+    return digest(
+        *[(f.relative_to(PACKAGE_DIR).as_posix(), code_of(f)) for f in sorted(files - OF_VALUES)]
+    )
+
+
+@functools.cache
+def code_of(file: Path) -> str:
+    """The code of a file without comments, docstrings and layout."""
+    tree = ast.parse(file.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            if is_text and isinstance(first.value.value, str):  # type: ignore[union-attr]
+                node.body[:1] = [] if node.body[1:] else [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def environment(device: str) -> list[str]:
+    """Versions and the kind of device: numbers may differ in the last bits between them."""
+    kind = device.split(":")[0]
+    hardware = torch.cuda.get_device_name() if kind == "cuda" else platform.machine()
+    return [torch.__version__, np.__version__, kind, hardware]
+
+
+def features_digest(features_dir: Path) -> list[str]:
+    """Checksums of the features and the clip table.
+
+    Raises:
+        UserError: they are not there.
+    """
+    files = [features_dir / "features.npy", features_dir / "clips.csv"]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file} is missing. Run the stages before: dvc repro.")
+    return [file_digest(file) for file in files]

@@ -1,0 +1,100 @@
+"""Probe base models: which probes there are to run, and running those that are not finished."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtcil.core.errors import UserError
+from mtcil.core.lookup import find
+from mtcil.learning.probing import Probe, probe_rows
+from mtcil.learning.split import load_split
+from mtcil.records.tables import read_records
+from mtcil.running.device import prepare_worker
+from mtcil.running.jobs import BaseJob
+from mtcil.running.keys import code_digest, digest
+from mtcil.running.models import read_model
+from mtcil.running.run import perform
+from mtcil.settings.reader import build
+from mtcil.settings.sections import MachineSettings
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProbeJob:
+    """Everything that a worker needs to probe one base model.
+
+    Attributes:
+        probes: by the key of their records.
+    """
+
+    base: BaseJob
+    probes: Mapping[str, Probe]
+
+
+def probe_jobs(probes: Mapping[str, Mapping[str, Any]], bases: Sequence[BaseJob]) -> list[ProbeJob]:
+    """A job per base model.
+
+    Args:
+        probes: settings of each probe by its name, as they stand in `settings.yaml`.
+
+    Raises:
+        UserError: no such probe, or a setting of it is not right.
+    """
+    built = []
+    for name, values in probes.items():
+        config = build(find("probes", name).Config, values, f"settings.yaml: probes.{name}")
+        built.append((Probe(name, config), code_digest("learning/probing.py", f"probes/{name}.py")))
+    return [
+        ProbeJob(base, {digest(code, base.key, probe): probe for probe, code in built})
+        for base in bases
+    ]
+
+
+def known_probes(folder: Path, dataset: str) -> dict[str, list[Record]]:
+    """Records of finished probes by key; a missing or damaged table counts as none.
+
+    Args:
+        folder: of the stage.
+    """
+    try:
+        table = read_records(folder, dataset)
+    except UserError:
+        return {}
+    table = table.drop_duplicates(["key", "scope", "step"])  # equal base models, equal keys
+    return {str(key): rows.to_dict("records") for key, rows in table.groupby("key")}
+
+
+def probe_all(
+    jobs: Sequence[ProbeJob], machine: MachineSettings, known: Mapping[str, list[Record]]
+) -> list[Record]:
+    """Run the probes that are not known yet; the records of all, in the order of the jobs."""
+    records = {} if machine.fresh else dict(known)
+    missing = [
+        ProbeJob(job.base, {key: p for key, p in job.probes.items() if key not in records})
+        for job in jobs
+    ]
+    missing = [job for job in missing if job.probes]
+    for _, found in perform(probe_one_base, missing, machine, "base models"):
+        records |= found
+    return [
+        {**row, **vars(job.base.name)} for job in jobs for key in job.probes for row in records[key]
+    ]
+
+
+def probe_one_base(job: ProbeJob) -> tuple[ProbeJob, dict[str, list[Record]]]:
+    """The records of one base model by key: a row per probe, scope and step."""
+    base = job.base
+    device = prepare_worker(base.device)
+    learner = read_model(base.file, base.key, base.network, base.dataset.steps[0], device)
+    data = load_split(
+        base.folders.features, base.dataset, base.split, base.seed, device, base.order_seed
+    )
+    found = probe_rows(
+        list(job.probes.values()), learner.network, data, base.dataset.steps, base.seed
+    )
+    return job, {
+        key: [{**row, "key": key} for row in rows]
+        for key, rows in zip(job.probes, found, strict=True)
+    }

@@ -1,0 +1,148 @@
+"""What one section of a study's settings says of another, and is not so."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from mtcil.settings.reader import Place
+from mtcil.settings.sections import DatasetSettings, Heads
+from mtcil.settings.study import MULTITASK, Comparison, FromBases, HeadsTiming, Study, Tuning
+
+Mistake = tuple[Place, str]
+SECTIONS_FROM_BASES = (
+    *("exemplar_sweeps", "loss_ablations", "epoch_sweeps", "comparisons", "base_probes"),
+)
+
+
+def cross_references(study: Study) -> Iterator[Mistake]:
+    """What one section says of another and is not so."""
+    if study.shown not in study.datasets:
+        yield ("shown",), f"there is no datasets.{study.shown}. There are: {_list(study.datasets)}."
+    known = {base: None for rows in study.base_models.values() for base in rows}
+    if study.headline not in known:
+        yield ("headline",), f"there is no such row of base_models. There are: {_list(known)}."
+    for name, settings in study.datasets.items():
+        yield from _check_dataset(study, name, settings)
+    keyed = ("base_models", "heads_timings", "tunings", *SECTIONS_FROM_BASES)
+    lost = {name for section in keyed for name in getattr(study, section)} - set(study.datasets)
+    for name in sorted(lost):
+        places = [section for section in keyed if name in getattr(study, section)]
+        yield (
+            (places[0], name),
+            f"there is no datasets.{name}. Remove {name} from {', '.join(places)}, or add it.",
+        )
+    for dataset in study.datasets:
+        yield from _check_bases(study, dataset)
+        for section in SECTIONS_FROM_BASES:
+            if dataset in getattr(study, section):
+                yield from _check_row(study, section, dataset, getattr(study, section)[dataset])
+        if dataset in study.tunings:
+            yield from _check_tuning(study, dataset, study.tunings[dataset])
+        if dataset in study.heads_timings:
+            yield from _check_timing(study, dataset, study.heads_timings[dataset])
+    if study.base_probes and not study.probes:
+        yield ("probes",), "name at least one, or empty base_probes."
+    for section in ("tuned", "grids"):
+        for name in getattr(study.comparison, section):
+            if name not in study.methods:
+                yield ("comparison", section, name), f"there is no methods.{name}."
+
+
+def _list(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names)) or "none"
+
+
+def _check_dataset(study: Study, name: str, dataset: DatasetSettings) -> Iterator[Mistake]:
+    features = study.features.get(dataset.features)
+    network = study.networks.get(dataset.network)
+    if features is None:
+        text = f"there is no features.{dataset.features}. There are: {_list(study.features)}."
+        yield ("datasets", name, "features"), text
+    if network is None:
+        text = f"there is no networks.{dataset.network}. There are: {_list(study.networks)}."
+        yield ("datasets", name, "network"), text
+    if features is None or network is None:
+        return
+    if min(network.left_of(features.n_frames), network.left_of(features.n_bins)) < 1:
+        yield (
+            ("networks", dataset.network, "pools"),
+            f"leave nothing of the {features.n_frames} frames x {features.n_bins} bins of "
+            f"features.{dataset.features}. Use smaller ones.",
+        )
+    for place, training in (
+        (("step_training", "frozen_blocks"), study.step_training),
+        (("comparison", "training", "frozen_blocks"), study.comparison.training),
+    ):
+        if training.frozen_blocks > len(network.channels):
+            yield place, f"is more than networks.{dataset.network} has blocks."
+
+
+def _check_heads(study: Study, dataset: str, heads: str, place: Place) -> Iterator[Mistake]:
+    try:
+        Heads.parse(heads, study.datasets[dataset].steps[0])
+    except ValueError as error:
+        yield place, str(error)
+
+
+def _check_seeds(
+    seeds: Sequence[int] | None, allowed: Sequence[int], place: Place
+) -> Iterator[Mistake]:
+    if seeds is not None:
+        unique = 0 < len(seeds) == len(set(seeds))
+        if not (unique and set(seeds) <= set(allowed)):
+            yield place, f"must be some of {_list(allowed)}, each once, or null."
+
+
+def _check_bases(study: Study, dataset: str) -> Iterator[Mistake]:
+    rows = study.base_models.get(dataset, {})
+    for name, row in rows.items():
+        place: Place = ("base_models", dataset, name)
+        yield from _check_heads(study, dataset, row.heads, (*place, "heads"))
+        yield from _check_seeds(row.seeds, study.seeds, (*place, "seeds"))
+        if row.method not in study.methods:
+            yield (*place, "method"), _no_method(study, row.method)
+        if row.control == "longer" and MULTITASK not in rows:
+            yield (*place, "control"), f"longer than what? Add a row called {MULTITASK}."
+
+
+def _no_method(study: Study, name: str) -> str:
+    return f"there is no methods.{name}. There are: {_list(study.methods)}."
+
+
+def _check_row(study: Study, section: str, dataset: str, row: FromBases) -> Iterator[Mistake]:
+    place: Place = (section, dataset)
+    rows = study.base_models.get(dataset, {})
+    for base in row.bases or rows:
+        if base not in rows:
+            text = f"there is no base_models.{dataset}.{base}. There are: {_list(rows)}."
+            yield (*place, "bases"), text
+            continue
+        if not set(row.splits) <= set(rows[base].splits):
+            text = f"base_models.{dataset}.{base} has splits {_list(rows[base].splits)} only."
+            yield (*place, "splits"), text
+        yield from _check_seeds(row.seeds, study.base_seeds(dataset, base), (*place, "seeds"))
+    key = "methods" if isinstance(row, Comparison) else "method"
+    named = getattr(row, key, None) or ()
+    for name in [named] if isinstance(named, str) else named:
+        if name not in study.methods:
+            yield (*place, key), _no_method(study, name)
+
+
+def _check_tuning(study: Study, dataset: str, row: Tuning) -> Iterator[Mistake]:
+    place: Place = ("tunings", dataset)
+    rows = study.base_models.get(dataset, {})
+    if row.base not in rows:
+        text = f"there is no base_models.{dataset}.{row.base}. There are: {_list(rows)}."
+        yield (*place, "base"), text
+    for name in row.methods or ():
+        if name not in study.comparison.grids:
+            yield (*place, "methods"), f"there is no comparison.grids.{name}."
+    if both := sorted(set(row.seeds) & set(study.seeds)):
+        yield (*place, "seeds"), f"{_list(both)} are seeds of the study; take others."
+
+
+def _check_timing(study: Study, dataset: str, row: HeadsTiming) -> Iterator[Mistake]:
+    place: Place = ("heads_timings", dataset, "heads")
+    for heads in row.heads:
+        yield from _check_heads(study, dataset, heads, place)
+    single = str(study.datasets[dataset].steps[0])
+    if single not in row.heads:
+        yield place, f'must include "{single}", the baseline.'
