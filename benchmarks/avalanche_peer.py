@@ -50,18 +50,15 @@ if __name__ == "__main__" and not TINY and arguments() != ["--inside"]:
 from peer_case import (  # noqa: E402
     BASE,
     DATASET,
-    HEAD_FIRST,
     SGD,
     STEP,
-    THEN_ALL,
     TRAIN,
     Times,
+    describe,
     ours,
 )
 
-from mtcil.learning.clips import of_labels  # noqa: E402
 from mtcil.running.device import prepare_worker  # noqa: E402
-from mtcil.settings.sections import PhaseSettings  # noqa: E402
 
 OURS, THEIRS = "ours, CCIL", "Avalanche, Naive and ReplayPlugin"
 
@@ -77,37 +74,33 @@ def cases() -> dict[str, Callable[[int], Times]]:
 
 
 def middle(runs: list[Times], phase: str) -> float:
-    return statistics.median(t for run in runs for t in run.epochs[phase])
-
-
-def describe(phase: PhaseSettings) -> str:
-    return f"{phase.epochs} at {phase.learning_rate} ({phase.schedule})"
+    """Median CPU milliseconds of an update."""
+    return 1e3 * statistics.median(run.per_update(phase) for run in runs)
 
 
 NOTES = """
 Equal: the network (`mtcil.learning.network.Network`, the same first weights, dropout at the \
 same rate), the clips and their order of classes, SGD with the same momentum and weight decay, \
-the learning rates, epochs and batch ({batch}), K = {k} exemplars, no early stopping, one test of \
+the learning rates, updates and batch ({batch}), K = {k} exemplars, no early stopping, one test of \
 all classes seen after each step, one thread, denormals flushed and memory kept \
-(`prepare_worker`), the process. A batch of a step holds {batch} new clips on both sides; an epoch \
-has as many batches.
+(`prepare_worker`), the process. A batch of a step holds {batch} new clips on both sides.
 
 Not equal:
 - What is learnt. Theirs: one cross entropy over new clips and exemplars. Ours: cross entropy of \
 the new clips among the new classes, of a balanced set (exemplars and as many new clips) among \
 all, and distillation of both from the old network, whose logits are computed once per step.
 - The clips beside the new ones: ours are always {batch}, of the balanced set; theirs are up to \
-{batch} exemplars, fewer where a pass over the memory ends. One epoch of a step passes \
-{our_rows} clips forward in ours, {rows} in theirs: per clip, a then_all epoch of theirs takes \
+{batch} exemplars, fewer where a pass over the memory ends. An update of a step passes \
+{our_rows:.0f} clips forward in ours, {rows:.0f} in theirs: per clip, theirs takes \
 {per_clip:.2f} x ours.
 - `head_first` freezes all blocks in ours, and what they make of the clips is computed once per \
-phase. Naive has no such phase: it trains everything in those epochs. The last row freezes the \
+phase. Naive has no such phase: it trains everything in those updates. The last row freezes the \
 same blocks by a plugin of this file, and still passes every batch forward through them.
 - Exemplars: theirs chosen at random, {k} shared by the steps seen; ours by herding, {k} // \
 classes of each class seen.
 - Batches: theirs are gathered clip by clip by a DataLoader (no workers); ours by one index.
 - Avalanche is lightened: its logger is off and one metric is left of the default ones.
-- The medians of epochs leave out what a step does once (the teacher's logits, the frozen blocks' \
+- The times of updates leave out what a step does once (the teacher's logits, the frozen blocks' \
 maps, choosing exemplars, testing); the trajectory holds all of it.
 - Accuracy is on noise with an easy mark: it says that both sides learn, nothing more.
 """
@@ -119,9 +112,9 @@ def main() -> None:
     print(f"{', '.join(f'{name} {version(name)}' for name in names)}; CPU, one thread")
     steps = "-".join(map(str, DATASET.steps))
     print(
-        f"{steps} classes, {len(TRAIN) // sum(DATASET.steps)} clips each; epochs: base "
-        f"{describe(BASE)}, each step {describe(HEAD_FIRST)} then {describe(THEN_ALL)}; "
-        f"medians of {REPEATS} runs, and of all epochs in them\n"
+        f"{steps} classes, {len(TRAIN) // sum(DATASET.steps)} clips each; updates: base "
+        f"{describe(BASE)}, each step {describe(STEP.head_first)} then {describe(STEP.then_all)}; "
+        f"medians of {REPEATS} runs\n"
     )
     runs_by_name = cases()
     found: dict[str, list[Times]] = {name: [] for name in runs_by_name}
@@ -131,14 +124,14 @@ def main() -> None:
     first = found[OURS]
     total = statistics.median(run.total for run in first)
     print(
-        "| CPU s (x ours, CCIL) | base epoch | head_first epoch | then_all epoch "
-        "| trajectory | accuracy |\n| --- | --- | --- | --- | --- | --- |"
+        "| CPU (x ours, CCIL) | base, ms an update | head_first | then_all "
+        "| trajectory, s | accuracy |\n| --- | --- | --- | --- | --- | --- |"
     )
     for name, runs in found.items():
         cells = [name]
         for phase in ("base", "head_first", "then_all"):
-            seconds = middle(runs, phase)
-            cells.append(f"{seconds:.3f} ({seconds / middle(first, phase):.2f})")
+            spent = middle(runs, phase)
+            cells.append(f"{spent:.2f} ({spent / middle(first, phase):.2f})")
         seconds = statistics.median(run.total for run in runs)
         spread = f"{min(r.total for r in runs):.1f} to {max(r.total for r in runs):.1f}"
         cells.append(f"{seconds:.1f}, {spread} ({seconds / total:.2f})")
@@ -147,8 +140,9 @@ def main() -> None:
     if THEIRS not in found:
         return
     theirs = found[THEIRS]
-    rows, n_new = theirs[0].rows["then_all"], len(of_labels(TRAIN, 0, DATASET.steps[-1]))
-    our_rows = n_new + -(-n_new // SGD.batch) * SGD.batch
+    rows, our_rows = (
+        runs[0].rows["then_all"] / runs[0].updates["then_all"] for runs in (theirs, first)
+    )
     per_clip = middle(theirs, "then_all") / rows / (middle(first, "then_all") / our_rows)
     print(
         NOTES.format(

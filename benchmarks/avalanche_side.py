@@ -4,21 +4,24 @@ import warnings
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from peer_case import (
     BASE,
+    BASE_EPOCHS,
     DATASET,
-    HEAD_FIRST,
+    HEAD_FIRST_EPOCHS,
     NETWORK,
     SGD,
+    STEP,
     TEST,
-    THEN_ALL,
+    THEN_ALL_EPOCHS,
     TRAIN,
     Times,
     now,
 )
 
 from mtcil.learning.clips import of_labels
-from mtcil.learning.fit import Streams, learning_rate
+from mtcil.learning.fit import Seeds
 from mtcil.learning.network import Network, train_mode
 
 if torch.version.cuda is None:
@@ -39,41 +42,56 @@ from avalanche.training.plugins import (  # noqa: E402
 )
 
 
+class WithDropout(Network):
+    """Our network for a loop that draws no dropout itself."""
+
+    def embed(self, features: torch.Tensor, *_: Any) -> torch.Tensor:  # type: ignore[override]
+        maps = self.maps(features)
+        return F.dropout(maps, self.dropout, self.training).mean(dim=(2, 3))
+
+
 class Recipe(SupervisedPlugin):
-    """Our learning rates, epoch by epoch; our frozen blocks too, where `frozen` is not 0.
+    """Our learning rates, update by update; our frozen blocks too, where `frozen` is not 0.
 
     Each phase starts with no momentum, as ours does. It also reads the clock.
     """
 
     def __init__(self, times: Times, frozen: int):
         super().__init__()
-        self.times, self.frozen, self.phase = times, frozen, ""
+        self.times, self.frozen = times, frozen
+        self.phase, self.settings, self.update, self.begun = "base", BASE, 0, 0.0
 
     def before_training_epoch(self, strategy: Any, **_: Any) -> None:
         step, epoch = strategy.experience.current_experience, strategy.clock.train_exp_epochs
         phase, settings, frozen = "base", BASE, 0
-        if step and epoch < HEAD_FIRST.epochs:
-            phase, settings, frozen = "head_first", HEAD_FIRST, self.frozen
+        if step and epoch < HEAD_FIRST_EPOCHS:
+            phase, settings, frozen = "head_first", STEP.head_first, self.frozen
         elif step:
-            phase, settings, epoch = "then_all", THEN_ALL, epoch - HEAD_FIRST.epochs
-        if epoch == 0:
+            phase, settings = "then_all", STEP.then_all
+        if epoch in (0, HEAD_FIRST_EPOCHS if step else 0):
             strategy.optimizer.state.clear()
+            self.update = 0
         train_mode(strategy.model, frozen)
-        strategy.optimizer.param_groups[0]["lr"] = learning_rate(settings, epoch)
-        self.phase, self.times.rows[phase], self.times.begun = phase, 0, now()
+        self.phase, self.settings, self.begun = phase, settings, now()
+
+    def before_training_iteration(self, strategy: Any, **_: Any) -> None:
+        rate = self.settings.rate(min(self.update, self.settings.updates - 1))
+        strategy.optimizer.param_groups[0]["lr"] = rate
 
     def after_training_iteration(self, strategy: Any, **_: Any) -> None:
+        self.update += 1
+        self.times.updates[self.phase] += 1
         self.times.rows[self.phase] += len(strategy.mb_x)
 
     def after_training_epoch(self, strategy: Any, **_: Any) -> None:
-        self.times.epoch_ends(self.phase)
+        self.times.seconds[self.phase] += now() - self.begun
 
 
 def avalanche(frozen: int, seed: int) -> Times:
     """Naive and ReplayPlugin; the head grows with Avalanche's IncrementalClassifier."""
     times, begun = Times(), now()
     torch.manual_seed(seed)
-    network = Network(NETWORK, DATASET.steps[0], Streams(seed, 0).generator("weights"))
+    network = WithDropout(NETWORK, DATASET.steps[0], Seeds(seed, 0).generator("weights"))
     head = IncrementalClassifier(network.head.in_features, DATASET.steps[0], masking=False)
     head.classifier = network.head
     network.head = head
@@ -96,14 +114,14 @@ def avalanche(frozen: int, seed: int) -> Times:
         model=network,
         optimizer=optimiser,
         train_mb_size=SGD.batch,
-        train_epochs=BASE.epochs,
+        train_epochs=BASE_EPOCHS,
         eval_mb_size=256,
         plugins=[ReplayPlugin(mem_size=DATASET.exemplars), Recipe(times, frozen)],
         evaluator=EvaluationPlugin(accuracy_metrics(stream=True), loggers=[]),
     )
     measured: dict[str, Any] = {}
     for step, experience in enumerate(benchmark.train_stream):
-        strategy.train_epochs = HEAD_FIRST.epochs + THEN_ALL.epochs if step else BASE.epochs
+        strategy.train_epochs = HEAD_FIRST_EPOCHS + THEN_ALL_EPOCHS if step else BASE_EPOCHS
         strategy.train(experience, num_workers=0)
         measured = strategy.eval(benchmark.test_stream[: step + 1], num_workers=0)
     times.total = now() - begun

@@ -9,7 +9,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -17,20 +16,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch
 import torch.nn.functional as F
 import training
-from training import DEVICE, NETWORK, STUDY, clips
+from training import DEVICE, NETWORK, clips
 
-from mtcil.learning.base_step import train_base
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Phase
 from mtcil.learning.network import Network
 
 
 def base_weights(epochs: int) -> torch.Tensor:
     """All weights of a short multitask base run, in one vector."""
-    train = clips(320, 5)
-    fit = replace(STUDY.base_training.fit, epochs=epochs, patience=None)
-    settings = replace(STUDY.base_training, fit=fit)
     tasks = [(0, 1, 2, 3, 4), (0, 1, 2, 3), (1, 2, 3)]
-    network, _ = train_base(train, train[:0], tasks, "shared", NETWORK, settings, Streams(0, 0))
+    network = training.base(clips(320, 5), tasks, "shared", Phase(50 * epochs, 0.05))
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 

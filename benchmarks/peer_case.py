@@ -1,55 +1,31 @@
 """Our side of the comparison with Avalanche: the case that both run, and our trajectory."""
 
+import math
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from size import sized
 
-from mtcil.learning.base_step import train_base
+from mtcil.learning.base_step import learn_base
 from mtcil.learning.clips import Clips, of_labels
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Phase, Seeds, Training, logged, phase_of
 from mtcil.learning.learner import Learner
 from mtcil.learning.split import SplitData
-from mtcil.learning.trajectory import Plan, advance, start
+from mtcil.learning.trajectory import Plan, Run, trajectory
 from mtcil.methods import ccil
+from mtcil.running.alone import train
 from mtcil.running.jobs import method_settings
+from mtcil.running.schedules import step_training
 from mtcil.settings.files import read_study
-from mtcil.settings.sections import PhaseSettings
 
 ROOT = Path(__file__).parents[1]
-BASE_EPOCHS = sized(10, 1)  # and the study's own 20 + 15 in each step
 STUDY = read_study(ROOT / "studies/ten_words/params.yaml")
 DATASET, NETWORK = STUDY.datasets["gsc"], STUDY.networks["gsc"]
-BASE = replace(STUDY.base_training.fit, epochs=BASE_EPOCHS, patience=None)
-
-
-def without_end(phase: PhaseSettings) -> PhaseSettings:
-    """All its epochs, whatever the validation clips say."""
-    return replace(phase, patience=None, epochs=sized(phase.epochs, 1))
-
-
-HEAD_FIRST = without_end(STUDY.step_training.head_first)
-THEN_ALL = without_end(STUDY.step_training.then_all)
-STEP = replace(STUDY.step_training, head_first=HEAD_FIRST, then_all=THEN_ALL)
 SGD = STUDY.base_training.sgd
 now = time.process_time
-
-
-@dataclass
-class Times:
-    """CPU seconds of one whole trajectory, and of its epochs by phase."""
-
-    total: float = 0.0
-    epochs: dict[str, list[float]] = field(default_factory=dict)
-    rows: dict[str, int] = field(default_factory=dict)  # clips passed forward in an epoch
-    accuracy: float = 0.0  # 0..1, over all ten classes: did it learn at all?
-    begun: float = 0.0
-
-    def epoch_ends(self, phase: str) -> None:
-        self.epochs.setdefault(phase, []).append(now() - self.begun)
-        self.begun = now()
 
 
 def clips(n_per_class: int, seed: int) -> Clips:
@@ -62,34 +38,77 @@ def clips(n_per_class: int, seed: int) -> Clips:
 
 
 TRAIN, TEST = clips(sized(336, 24), seed=0), clips(sized(96, 8), seed=1)
+# Updates are counted in epochs here, which is how Avalanche counts.
+PER_EPOCH = math.ceil(len(of_labels(TRAIN, 0, DATASET.steps[-1])) / SGD.batch)
+BASE_EPOCHS, HEAD_FIRST_EPOCHS, THEN_ALL_EPOCHS = sized((10, 20, 15), (1, 1, 1))
+BASE = replace(
+    phase_of(STUDY.base_training.fit, BASE_EPOCHS * DATASET.steps[0] // 2 * PER_EPOCH),
+    patience=None,
+)
+STEP = step_training(
+    STUDY.step_training, HEAD_FIRST_EPOCHS * PER_EPOCH, THEN_ALL_EPOCHS * PER_EPOCH
+)
+STEP = replace(
+    STEP,
+    head_first=replace(STEP.head_first, patience=None),
+    then_all=replace(STEP.then_all, patience=None),
+)
+
+
+@dataclass
+class Times:
+    """CPU seconds of one whole trajectory, and of its phases with their updates."""
+
+    total: float = 0.0
+    seconds: Counter = field(default_factory=Counter)
+    updates: Counter = field(default_factory=Counter)
+    rows: Counter = field(default_factory=Counter)  # clips passed forward
+    accuracy: float = 0.0  # 0..1, over all ten classes: did it learn at all?
+
+    def per_update(self, phase: str) -> float:
+        """CPU seconds of one update of a phase."""
+        return self.seconds[phase] / self.updates[phase]
+
+
+def follow(training: Training, times: Times):  # type: ignore[no-untyped-def]
+    """As `mtcil.running.alone.follow`, with a clock."""
+    try:
+        fit = next(training)
+        while True:
+            begun = now()
+            trained = train(fit)
+            times.seconds[fit.name] += now() - begun
+            times.updates[fit.name] += trained.updates
+            times.rows[fit.name] += trained.updates * fit.clips_per_update
+            fit = training.send(trained)
+    except StopIteration as ended:
+        return ended.value
 
 
 def ours(seed: int) -> Times:
     """Our base step with one head, then our CCIL, as `mtcil.running.run` does it."""
     times, begun = Times(), now()
-    data = SplitData(DATASET.classes, {}, TRAIN, TEST, TRAIN[torch.empty(0, dtype=torch.int64)])
+    none = TRAIN[torch.empty(0, dtype=torch.int64)]
+    data = SplitData(DATASET.classes, {}, TRAIN, TEST, none)
     _, config = method_settings(STUDY, "ccil")
-    plan = Plan(DATASET.steps, "ccil", config, STEP, STUDY.memory, DATASET.exemplars, NETWORK)
-    n_base = DATASET.steps[0]
-    base, task = replace(STUDY.base_training, fit=BASE), tuple(range(n_base))
-    train = TRAIN[of_labels(TRAIN, 0, n_base)]
-    times.begun = now()
-    network, _ = train_base(
-        train, train[:0], [task], "separate", NETWORK, base, Streams(seed, 0),
-        lambda _: times.epoch_ends("base"),
+    plan = Plan(
+        DATASET.steps, "ccil", config, STEP, "new_only", 0.2, STUDY.memory, DATASET.exemplars,
+        NETWORK,
     )  # fmt: skip
-    state = start(Learner(network), data, plan, ccil, seed)
-    done = [0]
-
-    def report(_: str) -> None:
-        done[0] += 1
-        first = (done[0] - 1) % (HEAD_FIRST.epochs + THEN_ALL.epochs) < HEAD_FIRST.epochs
-        times.epoch_ends("head_first" if first else "then_all")
-
-    for _ in DATASET.steps[1:]:
-        times.begun = now()
-        state = advance(state, data, plan, ccil, seed, report)
+    n_base = DATASET.steps[0]
+    base = learn_base(
+        TRAIN[of_labels(TRAIN, 0, n_base)], none, [tuple(range(n_base))], "separate", NETWORK,
+        STUDY.base_training, BASE, Seeds(seed, 0),
+    )  # fmt: skip
+    network = follow(logged(base, []), times)
+    run = Run(data, plan, ccil, seed)
+    results = follow(trajectory(run, Learner(network), BASE.updates), times)
     times.total = now() - begun
-    confusion = state.results[-1].confusion
+    confusion = results[-1].confusion
     times.accuracy = float(confusion.trace() / confusion.sum())
     return times
+
+
+def describe(phase: Phase) -> str:
+    """Length and rate of a phase."""
+    return f"{phase.updates} at {phase.learning_rate} ({phase.schedule})"

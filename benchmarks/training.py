@@ -4,6 +4,7 @@ One thread per process, CPU seconds, interleaved, medians. `python benchmarks/tr
 prints Markdown; the clips are made here: speed does not depend on what they hold.
 """
 
+import math
 import os
 import statistics
 import sys
@@ -21,19 +22,19 @@ import torch  # noqa: E402
 from size import sized  # noqa: E402
 
 from mtcil.core.randomness import numpy_generator  # noqa: E402
-from mtcil.learning.base_step import train_base  # noqa: E402
+from mtcil.learning.base_step import learn_base  # noqa: E402
 from mtcil.learning.clips import Clips, of_labels  # noqa: E402
-from mtcil.learning.fit import Streams  # noqa: E402
+from mtcil.learning.fit import Phase, Seeds, logged, phase_of  # noqa: E402
 from mtcil.learning.learner import Learner  # noqa: E402
 from mtcil.learning.network import Network  # noqa: E402
 from mtcil.learning.protocol import draw_tasks  # noqa: E402
 from mtcil.learning.split import load_split  # noqa: E402
 from mtcil.learning.steps import StepClips  # noqa: E402
-from mtcil.learning.trajectory import Plan, advance  # noqa: E402
-from mtcil.learning.trajectory import start as begin  # noqa: E402
+from mtcil.learning.trajectory import Plan, Run, trajectory  # noqa: E402
 from mtcil.methods import ccil  # noqa: E402
+from mtcil.running.alone import follow  # noqa: E402
 from mtcil.running.device import prepare_worker  # noqa: E402
-from mtcil.running.jobs import method_settings  # noqa: E402
+from mtcil.running.jobs import method_settings, own_training  # noqa: E402
 from mtcil.running.parallel import run_all  # noqa: E402
 from mtcil.settings.files import read_study  # noqa: E402
 from mtcil.settings.sections import Heads  # noqa: E402
@@ -63,15 +64,22 @@ def clips(n_per_class: int, n_classes: int) -> Clips:
     return Clips(x.to(DEVICE, memory_format=torch.channels_last), labels.to(DEVICE))
 
 
+def base(train: Clips, tasks, passes: str, phase: Phase, seed: int = 0):  # type: ignore[no-untyped-def]
+    """A base model, without validation clips."""
+    steps = learn_base(
+        train, train[:0], tasks, passes, NETWORK, STUDY.base_training, phase, Seeds(seed, 0)
+    )
+    return follow(logged(steps, []))
+
+
 def epoch_seconds(train: Clips, heads: str, passes: str) -> float:
     """Seconds of one epoch: what a second epoch adds."""
     tasks = draw_tasks(Heads.parse(heads, 5), 5, numpy_generator(0, "tasks"))
+    updates = math.ceil(len(train) / STUDY.base_training.sgd.batch)
 
     def measure(epochs: int) -> float:
-        fit = replace(STUDY.base_training.fit, epochs=epochs, patience=None)
-        settings = replace(STUDY.base_training, fit=fit)
         start = now()
-        train_base(train, train[:0], tasks, passes, NETWORK, settings, Streams(0, 0))
+        base(train, tasks, passes, Phase(epochs * updates, 0.05, "cosine"))
         return now() - start
 
     return measure(3) - measure(1)
@@ -99,36 +107,39 @@ def step_table() -> None:
     """The fast step and the obvious one with the same epochs, on the same clips."""
     train, validation = clips(sized(336, 32), 6), clips(48, 6)
     memory = torch.cat([of_labels(train, c, c + 1)[:25] for c in range(4)])
-    step = StepClips(train[of_labels(train, 4, 6)], train[memory], validation, per_class=16)
+    step = StepClips(
+        train[of_labels(train, 4, 6)], train[memory], validation, per_class=16, n_old=4, n_new=2
+    )
     old = Learner(Network(NETWORK, 4, torch.Generator().manual_seed(0)).to(DEVICE).eval())
-    training, (_, config) = STUDY.step_training, method_settings(STUDY, "ccil")
+    training, (_, config) = own_training(STUDY, "gsc"), method_settings(STUDY, "ccil")
+    first, then = sized((training.head_first.updates, training.then_all.updates), (4, 4))
 
-    first, then = sized((training.head_first.epochs, training.then_all.epochs), (1, 1))
-
-    def phases(first: int, then: int):  # patience as long: validated each epoch, never stopped
+    def phases(first: int, then: int):  # type: ignore[no-untyped-def]
+        """Validated at each check, never stopped."""
         return replace(
             training,
-            head_first=replace(training.head_first, epochs=first, patience=first or None),
-            then_all=replace(training.then_all, epochs=then, patience=then or None),
+            head_first=replace(training.head_first, updates=first, patience=first or None),
+            then_all=replace(training.then_all, updates=then, patience=then or None),
         )
 
     print("\n| step | obvious, s | ours, s | obvious / ours | largest difference of logits |")
     print("| --- | --- | --- | --- | --- |")
     for name, used in (
-        (f"head_first, {first} epochs", phases(first, 0)),
-        (f"then_all, {then} epochs", phases(0, then)),
+        (f"head_first, {first} updates", phases(first, 0)),
+        (f"then_all, {then} updates", phases(0, then)),
         ("both", phases(first, then)),
     ):
         seconds: dict[str, list[float]] = {"obvious": [], "ours": []}
         for _ in range(REPEATS):
-            networks = {}
-            for label, method in (("obvious", straightforward), ("ours", ccil)):
-                start = now()
-                done = method.learn_step(old, step, used, config, Streams(0, 1))
-                seconds[label].append(now() - start)
-                networks[label] = done.network
+            start = now()
+            networks = [straightforward.learn_step(old, step, config, used, Seeds(0, 1)).network]
+            seconds["obvious"].append(now() - start)
+            start = now()
+            steps = ccil.learn_step(old, step, config, used, Seeds(0, 1))
+            networks.append(follow(logged(steps, [])).network)
+            seconds["ours"].append(now() - start)
         with torch.no_grad():
-            logits = [n(validation.features) for n in networks.values()]
+            logits = [network(validation.features) for network in networks]
         obvious, ours = (statistics.median(s) for s in seconds.values())
         gap = (logits[0] - logits[1]).abs().max().item()
         print(f"| {name} | {obvious:.2f} | {ours:.2f} | {obvious / ours:.2f} | {gap:.1e} |")
@@ -154,32 +165,30 @@ def runs_table(seeds: Sequence[int]) -> None:
                     Heads.parse(heads, n_base), n_base, numpy_generator(seed, "tasks")
                 )
                 start = now()
-                network, _ = train_base(
+                learning = learn_base(
                     data.train[of_labels(data.train, 0, n_base)],
                     data.validation[of_labels(data.validation, 0, n_base)],
                     tasks, "separate", study.networks[dataset.network], study.base_training,
-                    Streams(seed, 0),
+                    phase_of(study.base_training.fit, dataset.updates.base), Seeds(seed, 0),
                 )  # fmt: skip
+                network = follow(logged(learning, []))
                 between = now()
                 _, config = method_settings(study, "ccil")
                 plan = Plan(
-                    dataset.steps, "ccil", config, study.step_training,
+                    dataset.steps, "ccil", config, own_training(study, name),
+                    study.step_training.validation, study.step_training.validation_share,
                     study.memory, dataset.exemplars, study.networks[dataset.network],
                 )  # fmt: skip
-                state = begin(Learner(network), data, plan, ccil, seed)
-                while len(state.results) < len(dataset.steps):
-                    state = advance(state, data, plan, ccil, seed)
+                follow(trajectory(Run(data, plan, ccil, seed), Learner(network), 0))
                 spent.append((between - start, now() - between))
-            base, steps = (statistics.median(s) for s in zip(*spent, strict=True))
-            print(f"| {folder.name} | {heads} | {base:.1f} | {steps:.1f} | {len(seeds)} |")
+            of_base, steps = (statistics.median(s) for s in zip(*spent, strict=True))
+            print(f"| {folder.name} | {heads} | {of_base:.1f} | {steps:.1f} | {len(seeds)} |")
 
 
 def one_base(seed: int) -> int:
     device = prepare_worker(DEVICE.type)
-    train = clips(160, 5)
-    fit = replace(STUDY.base_training.fit, epochs=sized(12, 1), patience=None)
-    settings = replace(STUDY.base_training, fit=fit)
-    train_base(train, train[:0], [(0, 1, 2, 3, 4)], "shared", NETWORK, settings, Streams(seed, 0))
+    phase = Phase(25 * sized(12, 1), 0.05)
+    base(clips(160, 5), [(0, 1, 2, 3, 4)], "shared", phase, seed)
     return int(device.type == "cuda")
 
 

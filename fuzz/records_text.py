@@ -57,7 +57,8 @@ def _results(seed: int) -> list[StepResult]:
     results = []
     for n_seen in np.cumsum(STEPS):
         counts = np.eye(n_seen, dtype=np.int64) * 20 + np.arange(n_seen) % (3 + seed)
-        results.append(StepResult(counts, {"head_first": 3, "then_all": 5}, 60 * 4096, 0, 0, 9))
+        updates = {"head_first": 3, "then_all": 5}
+        results.append(StepResult(counts, updates, 8 * 64, 60 * 4096, 0, 0, 9))
     return results
 
 

@@ -12,13 +12,13 @@ def main(study: Study, dataset: str) -> None:
     """One base model per row, split and seed, and a record of each."""
     row_of(study, "base_models", dataset)
     jobs = bases_of(study, dataset, study.all_starts(dataset))
-    epochs = train_all(jobs, study.machine)
+    updates = train_all(jobs, study.machine)
     remove_others(BASES / dataset, jobs)
     _, clips = read_features(FEATURES / dataset)
     records = []
-    for job, trained in zip(jobs, epochs, strict=True):
+    for job, made in zip(jobs, updates, strict=True):
         _, _, parts = split_rows(clips, job.dataset, job.split, job.seed, job.order_seed)
-        about = {**vars(job.name), "seed": job.seed, "epochs": trained}
+        about = {**vars(job.name), "seed": job.seed, "updates": made}
         records.append({**about, **audit_split(clips, parts), "key": job.key})
     write_records(RECORDS / "train_base", dataset, records)
 

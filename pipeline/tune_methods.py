@@ -5,7 +5,7 @@ from _study import RECORDS, TUNING_BASES, row_of, run
 from mtcil.core.files import write_text
 from mtcil.records.tables import read_records
 from mtcil.running.grid import best_points, lines_for_settings, name_of, points_of
-from mtcil.running.jobs import Variant, run_jobs
+from mtcil.running.jobs import Variant, comparison_training, run_jobs
 from mtcil.running.run import remove_others, train_all
 from mtcil.settings.study import Study
 
@@ -16,9 +16,11 @@ def main(study: Study, dataset: str) -> None:
     grids = {name: how.grids[name] for name in tuning.methods or how.grids}
     starts = [(tuning.base, tuning.split, tuning.seeds)]
     bases = bases_of(study, dataset, starts, TUNING_BASES)
+    training = comparison_training(study, dataset)
+    kept = how.training.validation, how.training.validation_share
     variants = [
         Variant(
-            method, study.budget(dataset), settings, how.training, stopping="fixed",
+            method, study.budget(dataset), settings, training, *kept, stopping="fixed",
             measured="validation", name=name_of(method, settings),
         )
         for method, grid in grids.items()

@@ -1,17 +1,22 @@
 """What several tests share: small clips, a small network, small settings."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Fit, Phase
 from mtcil.learning.split import SplitData
+from mtcil.learning.steps import StepTraining
+from mtcil.running.alone import train
 from mtcil.settings.sections import (
     BaseTrainingSettings,
     NetworkSettings,
     PhaseSettings,
     SgdSettings,
-    StepTrainingSettings,
 )
 
 torch.set_num_threads(1)
@@ -20,8 +25,8 @@ SGD = SgdSettings(batch=16, momentum=0.9, weight_decay=0.0)
 NETWORK = NetworkSettings((4, 8, 8, 8), (3, 3, 3, 3), (1, 1, 1, 1), (2, 2, 1, 1), 0.5)
 
 
-def phase(epochs: int, patience: int | None = None, rate: float = 0.1) -> PhaseSettings:
-    return PhaseSettings(epochs, patience, rate, "constant")
+def phase(updates: int, patience: int | None = None, rate: float = 0.1) -> Phase:
+    return Phase(updates, rate, "constant", patience)
 
 
 def blobs(n_per_class: int, n_classes: int, seed: int) -> Clips:
@@ -33,6 +38,18 @@ def blobs(n_per_class: int, n_classes: int, seed: int) -> Clips:
         top, left = divmod(label, 4)
         x[row, 0, 2 * top : 2 * top + 2, 2 * left : 2 * left + 2] += 3
     return Clips(x.to(memory_format=torch.channels_last), labels)
+
+
+def batches_of(fit: Fit, n: int) -> list[SimpleNamespace]:
+    """The first batches that an executor makes for a Fit."""
+    noted = []
+
+    def note(module, batch, numbers, choices):
+        noted.append(batch)
+        return 0 * sum(p.sum() for p in module.parameters() if p.requires_grad)
+
+    train(replace(fit, loss=note, phase=phase(n), validation=None))
+    return noted
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +66,14 @@ def network_settings() -> NetworkSettings:
 
 @pytest.fixture
 def base_training() -> BaseTrainingSettings:
-    return BaseTrainingSettings(SGD, phase(6), task_weight=1.0)
+    fit = PhaseSettings(patience=None, learning_rate=0.1, schedule="constant")
+    return BaseTrainingSettings(SGD, fit, 1.0, task_reduction="mean", statistics="full_task")
 
 
 @pytest.fixture
-def step_training() -> StepTrainingSettings:
-    return StepTrainingSettings(SGD, phase(3), phase(3, rate=0.02), 3, "all_seen", 0.2)
+def step_training() -> StepTraining:
+    """The last block learns with the head first; then the whole network."""
+    return StepTraining(SGD, phase(9), phase(9, rate=0.02), 3, phase(18, rate=0.02))
 
 
 @pytest.fixture

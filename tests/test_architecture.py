@@ -21,7 +21,7 @@ PLUG_INS = {"datasets", "methods", "probes", "figures"}
 # What a plug-in holds so that it is found by its name and used; see the folder's __init__.py.
 CONTRACT = {
     "datasets": {"SOURCE", "CLASSES", "clip_of"},
-    "methods": {"Config", "learn_step"},
+    "methods": {"Config", "learn_step", "state_after", "predict", "cost"},
     "probes": {"Config", "learn", "predict"},
     "figures": {"STAGE", "SECTION", "RECORDS", "table", "markdown", "draw"},
 }

@@ -23,15 +23,15 @@ from mtcil.audio.archives import pack, read_members, write_tar
 from mtcil.audio.extraction import extract
 from mtcil.core.errors import UserError
 from mtcil.datasets import urbansound8k
-from mtcil.settings.sections import DatasetSettings, FeatureSettings
+from mtcil.settings.sections import DatasetSettings, FeatureSettings, UpdateSettings
 
 WORDS = params(".")["datasets"]["words"]["classes"]
 GIB = 1024**3
 FEATURES = FeatureSettings(8_000, 0.25, 256, 128, True, 16)
 US8K = DatasetSettings(
     kind="urbansound8k", classes=("dog_bark", "siren"), clips_per_class=10, steps=(2,),
-    exemplars=0, features="any", network="any", class_order=None, folds=None,
-    exclude=(),
+    exemplars=0, updates=UpdateSettings(1, 1, 1, 1), features="any", network="any",
+    class_order=None, folds=None, exclude=(),
 )  # fmt: skip
 
 

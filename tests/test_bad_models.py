@@ -14,11 +14,10 @@ from tiny_study import change, files_in, params, run_stage, write_params
 from untrained import bases_of, made_study
 
 from mtcil.core.errors import UserError
-from mtcil.learning.learner import Learner, to_plain
-from mtcil.learning.network import Network
+from mtcil.learning.network import Network, copy_state
 from mtcil.running import run as running
 from mtcil.running.jobs import BaseJob, Variant, run_jobs
-from mtcil.running.models import save_model, saved_epochs
+from mtcil.running.models import save_model, saved_updates
 from mtcil.running.run import learn_one_run, remove_others, train_all, train_one_base
 from mtcil.settings.files import read_study
 from mtcil.settings.sections import MachineSettings, NetworkSettings
@@ -40,7 +39,7 @@ class Payload:
 def base_model(n_classes: int = 3, network: NetworkSettings = NETWORK) -> dict:
     """What is in the file of a base model, except for its key."""
     made = Network(network, n_classes, torch.Generator().manual_seed(0))
-    return to_plain(Learner(made.eval(), epochs={"base": 2}))
+    return {"updates": 2, "network": copy_state(made)}
 
 
 @pytest.fixture
@@ -90,7 +89,8 @@ CONTENT = {
     "is of a smaller network": base_model(network=NetworkSettings((4,), (3,), (2,), (2,), 0.5)),
     "is of a wider network": base_model(network=replace(NETWORK, channels=(4, 8))),
     "is of other classes": base_model(n_classes=4),
-    "has no epochs": {k: v for k, v in base_model().items() if k != "epochs"},
+    "has no updates": {k: v for k, v in base_model().items() if k != "updates"},
+    "has a word for the updates": with_("updates", "many"),
     "lacks a weight": with_(
         "network", {k: v for k, v in base_model()["network"].items() if k != "head.weight"}
     ),
@@ -118,7 +118,7 @@ def test_a_base_model_that_cannot_be_used_is_named(study, stage, case):
 @pytest.mark.parametrize("stage", ["learn_steps", "probe_base"])
 @pytest.mark.parametrize(
     ("place", "value"),
-    [("base_training.fit.epochs", 7), ("base_models.words.single.order_seed", 3)],
+    [("datasets.words.updates.base", 7), ("base_models.words.single.order_seed", 3)],
 )
 def test_a_base_model_of_other_settings_is_not_learnt_from(study, stage, place, value):
     values = params(".")
@@ -135,7 +135,7 @@ def test_nothing_in_a_base_model_is_executed(study):
         torch.save(content, job.file)
         for stage in ("learn_steps", "probe_base"):
             assert "cannot be read (UnpicklingError)" in refusal(study, stage, "words")
-        assert saved_epochs(job.file, job.key) is None
+        assert saved_updates(job.file, job.key) is None
     assert not (study / "ran").exists()
     torch.load(job.file, weights_only=False)  # read without care, it does run
     assert (study / "ran").exists()
@@ -168,8 +168,8 @@ def train(folder: Path, monkeypatch, fresh: bool = False) -> list[str]:
 
     monkeypatch.setattr(running, "train_one_base", noted)
     jobs = bases_of(folder)
-    epochs = train_all(jobs, MachineSettings("cpu", 1, "loky", None, fresh))
-    assert epochs == [saved_epochs(job.file, job.key) for job in jobs]
+    updates = train_all(jobs, MachineSettings("cpu", 1, "loky", None, fresh))
+    assert updates == [saved_updates(job.file, job.key) for job in jobs]
     remove_others(models, jobs)
     return made
 
@@ -197,7 +197,7 @@ def test_finished_base_models_are_kept_unless_fresh_is_asked_for(study, monkeypa
 def test_base_models_of_other_settings_are_trained_again_where_it_matters(study, monkeypatch):
     values = params(".")
     change(values, "base_models.words.multitask.order_seed", 0)  # of seed 0 it is the usual one
-    change(values, "step_training.then_all.epochs", 2)
+    change(values, "datasets.words.updates.then_all", 3)
     write_params(study, values)
     assert train(study, monkeypatch) == ["multitask-random/seed1.pt"]
 
@@ -235,21 +235,21 @@ def test_the_stage_trains_again_what_cannot_be_used_and_removes_what_nothing_nam
     after = files_in(study)
     assert whole.items() <= after.items()
     job = first_base(study)
-    assert saved_epochs(job.file, job.key) == 2
+    assert saved_updates(job.file, job.key) == 4
     rows = after["metrics/records/train_base/words.csv"].decode().splitlines()
     assert [row.split(",")[-1] for row in rows[1:]] == [job.key for job in bases_of(study)]
 
 
 def test_equal_base_models_have_equal_files(tmp_path):
-    """Their names are not inside, their keys and epochs are."""
+    """Their names are not inside, their keys and updates are."""
     made = Network(NETWORK, 3, torch.Generator().manual_seed(0)).eval()
-    for name, key, epochs in (("a", "k", 2), ("b", "k", 2), ("c", "k", 3), ("d", "other", 2)):
-        save_model(Learner(made, epochs={"base": epochs}), key, tmp_path / name)
+    for name, key, updates in (("a", "k", 2), ("b", "k", 2), ("c", "k", 3), ("d", "other", 2)):
+        save_model(made, updates, key, tmp_path / name)
     a, b, c, d = files_in(tmp_path).values()
     assert a == b and len({a, c, d}) == 3
-    assert saved_epochs(tmp_path / "a", "k") == 2 and saved_epochs(tmp_path / "c", "k") == 3
-    assert saved_epochs(tmp_path / "d", "k") is None
-    assert saved_epochs(tmp_path / "gone", "k") is None
+    assert saved_updates(tmp_path / "a", "k") == 2 and saved_updates(tmp_path / "c", "k") == 3
+    assert saved_updates(tmp_path / "d", "k") is None
+    assert saved_updates(tmp_path / "gone", "k") is None
 
 
 # What became of data/features/words, and what the message must say.

@@ -11,6 +11,8 @@ from mtcil.settings.reader import read_json
 LONG = 10**400
 WORDS = ["yes", "no", "up", "down"]
 HEADS = "base_models.words.single.heads"
+UPDATES = "datasets.words.updates"
+LENGTHS = {"base": 4, "head_first": 2, "then_all": 2, "compare": 4}
 TUNING = {"base": "single", "seeds": [100]}
 
 # A place in params.yaml or settings.yaml, a wrong value, and what the message must say; more are in
@@ -29,6 +31,16 @@ VALUES = {
     "infinite": ("features.gsc.seconds", float("inf"), "seconds: must be a finite number"),
     "a negative rate": (
         "base_training.fit.learning_rate", -0.1, "learning_rate: must be greater than 0",
+    ),
+    "a length in epochs": (
+        "base_training.fit.epochs", 30,
+        "fit.epochs: unknown key. Known keys: patience, learning_rate, schedule.",
+    ),
+    "no reduction at all": (
+        "base_training.task_reduction", "max", "task_reduction: must be 'mean' or 'sum', got the",
+    ),
+    "statistics of no task": (
+        "base_training.statistics", "none", "statistics: must be 'full_task' or 'all_tasks', got",
     ),
     "a batch of one": ("base_training.sgd.batch", 1, "batch: must be greater than or equal to 2"),
     "no datasets": ("datasets", {}, "shown: there is no datasets.words"),
@@ -58,6 +70,19 @@ VALUES = {
     "a negative budget": (
         "datasets.words.exemplars", -1, "exemplars: must be greater than or equal to 0, got the",
     ),
+    "a base step of no update": (
+        UPDATES, {**LENGTHS, "base": 0}, "updates.base: must be greater than or equal to 1",
+    ),
+    "a comparison of no update": (
+        UPDATES, {**LENGTHS, "compare": 0}, "updates.compare: must be greater than or equal to 1",
+    ),
+    "steps of no update": (
+        UPDATES, {**LENGTHS, "head_first": 0, "then_all": 0}, "head_first and then_all: not both 0",
+    ),
+    "a phase of -1 updates": (
+        UPDATES, {**LENGTHS, "head_first": -1}, "head_first: must be greater than or equal to 0",
+    ),
+    "no lengths": (UPDATES, None, "updates: must be a section"),
     "no folds": ("datasets.words.folds", [], "folds: name at least one, or null"),
     "no list of clips to exclude": ("datasets.words.exclude", None, "exclude: must be a list"),
     # heads
@@ -110,6 +135,10 @@ VALUES = {
     "settings of no method": ("comparison.tuned", {"mine": {}}, "tuned.mine: there is no methods"),
     "a comparison that stops early": (
         "comparison.training.then_all.patience", 5, "training: no early stopping",
+    ),
+    "a head alone": ("comparison.head_first_share", 1.0, "head_first_share: must be less than 1"),
+    "no share for the head": (
+        "comparison.head_first_share", 0.0, "head_first_share: must be greater than 0",
     ),
     "no round": ("heads_timings.words.rounds", 0, "rounds: must be greater than or equal to 1"),
     # features and networks

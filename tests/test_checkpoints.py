@@ -87,6 +87,9 @@ def test_finished_runs_are_taken_up_and_give_the_same_bytes(study, finished, lea
     assert learnt == []
     assert written(again, study) == written(rows, study)
     assert [len(rows[table]) for table in TABLES] == [2 * 3, 2 * 6, 2 * 3]
+    # The base models are said to be of 2 updates; each step has 2 of the head and 2 of all.
+    updates = [(row["updates"], row["phases"]) for row in again["records"]]
+    assert updates == [(2, "base:2"), *[(4, "head_first:2 then_all:2")] * 2] * 2
 
 
 def test_fresh_learns_all_of_them_again(study, finished, learnt):

@@ -217,24 +217,25 @@ def test_a_section_that_settings_yaml_lacks_is_named_there(study, section):
 
 def test_an_override_is_shown_where_it_is_written_and_its_neighbour_where_that_is(study):
     values = params(".") | {"settings": "settings.yaml"}
-    values["overrides"]["base_training"] = {"fit": {"epochs": "15"}}
+    values["overrides"]["base_training"] = {"fit": {"learning_rate": "15"}}
     values["overrides"]["networks"]["wide"] = {"channels": [8]}
     write_params(study, values)
-    replace(study, "  fit: {epochs: 30, patience: 8", "  fit: {epochs: 30, patience: eight")
+    replace(study, "  fit: {patience: 5", "  fit: {patience: eight")
     assert mistakes_of(study) == [
         "params.yaml: overrides.networks.wide.kernels: is missing. Add it.",
         "params.yaml: overrides.networks.wide.strides: is missing. Add it.",
         "params.yaml: overrides.networks.wide.pools: is missing. Add it.",
         "params.yaml: overrides.networks.wide.dropout: is missing. Add it.",
-        "params.yaml: overrides.base_training.fit.epochs: must be an integer, got the text '15'.",
         "settings.yaml: base_training.fit.patience: must be an integer, got the text 'eight'.",
+        "params.yaml: overrides.base_training.fit.learning_rate: must be a number, got the text "
+        "'15'.",
     ]
 
 
 def test_an_override_changes_single_numbers_and_leaves_the_others(study):
     plain = read_study(study / "params.yaml")
     values = params(".") | {"settings": "settings.yaml"}
-    values["overrides"]["step_training"]["then_all"]["learning_rate"] = 0.5
+    values["overrides"]["step_training"]["then_all"] = {"learning_rate": 0.5}
     write_params(study, values)
     changed = read_study(study / "params.yaml").step_training
     assert changed.then_all.learning_rate == 0.5
@@ -242,7 +243,7 @@ def test_an_override_changes_single_numbers_and_leaves_the_others(study):
         plain.step_training.sgd,
         plain.step_training.head_first,
     )
-    assert changed.then_all.epochs == plain.step_training.then_all.epochs
+    assert changed.then_all.patience == plain.step_training.then_all.patience == 7
 
 
 def test_a_message_of_very_many_mistakes_is_cut_and_says_how_many_there_are(study):

@@ -5,6 +5,7 @@ import inspect
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import torch
 from conftest import NETWORK, blobs
 from matplotlib.figure import Figure
+from untrained import run, state_after
 
 from mtcil import figures as figure_contract
 from mtcil.audio import source as dataset_contract
@@ -20,9 +22,9 @@ from mtcil.core.lookup import find, names
 from mtcil.learning import probe as probe_contract
 from mtcil.learning import steps as method_contract
 from mtcil.learning.clips import of_labels
-from mtcil.learning.fit import Streams
-from mtcil.learning.learner import RULES, Learner, from_plain, predict, to_plain
-from mtcil.learning.network import Network, copy_state
+from mtcil.learning.fit import Seeds
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network, copy_state, network_from_state
 from mtcil.learning.steps import MethodConfig, StepClips
 from mtcil.records.rows import TABLES, Run, step_rows
 from mtcil.records.tables import columns_of
@@ -37,7 +39,14 @@ CONTRACTS = {
     "probes": probe_contract,
     "figures": figure_contract,
 }
-OPTIONAL = {"make", "keep", "cost"}  # functions that not every file needs
+OPTIONAL = {"make"}  # a function that not every file needs
+# What a methods file is called with; the types are those of `Method`.
+OF_METHODS = {
+    "learn_step": ["learner", "clips", "config", "training", "seeds"],
+    "state_after": ["learner", "clips", "memory", "config", "seeds"],
+    "predict": ["learner", "features"],
+    "cost": ["network", "n_seen", "config"],
+}
 SINGLE, MULTITASK = {"single": "5"}, {"multitask": "5-4-3-2"}  # heads by base model
 
 
@@ -48,6 +57,8 @@ def against(kind, rule):
 
 def asked(kind):
     """{function: parameters} that the text of a contract asks for."""
+    if kind == "methods":
+        return OF_METHODS
     text = CONTRACTS[kind].__doc__
     return {
         name: re.findall(r"(\w+)(?:: [^,)]+)?", parameters)
@@ -85,6 +96,28 @@ def test_every_file_has_the_functions_that_its_contract_asks_for(kind):
     assert against(kind, says_what_it_is) == []
 
 
+def test_every_method_takes_and_gives_the_types_that_the_protocol_states():
+    stated = inspect.get_annotations(method_contract.Method)
+    assert set(stated) == {"Config", *OF_METHODS}
+
+    def has_the_types(method):
+        for name, parameters in OF_METHODS.items():
+            *wanted, gives = get_args(stated[name])
+            found = inspect.get_annotations(getattr(method, name))
+            if found["return"] != gives or [*wanted[0]] != [
+                Any if parameter == "config" else found[parameter] for parameter in parameters
+            ]:
+                return False
+        return True
+
+    def has_its_own_settings(method):
+        of = (inspect.get_annotations(getattr(method, name)).get("config") for name in OF_METHODS)
+        return all(found in (None, Any, MethodConfig, method.Config) for found in of)
+
+    assert against("methods", has_the_types) == []
+    assert against("methods", has_its_own_settings) == []
+
+
 def test_every_dataset_states_its_archive_and_its_classes():
     def has_a_source(dataset):
         return dataset.SOURCE is None or isinstance(dataset.SOURCE, dataset_contract.Source)
@@ -109,13 +142,10 @@ def is_frozen(settings):
     return dataclasses.is_dataclass(settings) and settings.__dataclass_params__.frozen
 
 
-def test_every_method_states_its_settings_and_what_it_costs():
+def test_every_method_states_its_settings_and_is_used():
     used = {values.get("kind", name) for name, values in STUDY.methods.items()}
     assert against("methods", lambda method: is_frozen(method.Config)) == []
     assert against("methods", lambda method: issubclass(method.Config, MethodConfig)) == []
-    assert (
-        against("methods", lambda method: hasattr(method, "keep") == hasattr(method, "cost")) == []
-    )
     assert sorted(used) == names("methods")
 
 
@@ -148,7 +178,8 @@ def learner():
 def clips():
     train = blobs(12, 6, 0)
     memory = torch.cat([of_labels(train, c, c + 1)[:4] for c in range(4)])
-    return StepClips(train[of_labels(train, 4, 6)], train[memory], blobs(3, 6, 1), per_class=2)
+    new, validation = train[of_labels(train, 4, 6)], blobs(3, 6, 1)
+    return StepClips(new, train[memory], validation, per_class=2, n_old=4, n_new=2)
 
 
 @pytest.mark.parametrize("name", names("methods"))
@@ -157,19 +188,20 @@ def test_a_method_learns_a_step_and_keeps_its_contract(name, learner, clips, ste
     label = next(k for k, v in STUDY.methods.items() if v.get("kind", k) == name)
     _, config = method_settings(STUDY, label)
     before = copy_state(learner.network)
-    if hasattr(method, "keep"):
-        base = blobs(12, 4, 3)
-        learner = method.keep(learner, base, clips.memory, config, Streams(0, 0))
-    first, again = (
-        method.learn_step(learner, clips, step_training, config, Streams(0, 1)) for _ in range(2)
+    learner = state_after(method, learner, blobs(12, 4, 3), clips.memory, config, Seeds(0, 0))
+    (first, fits), (again, _) = (
+        run(method.learn_step(learner, clips, config, step_training, Seeds(0, 1))) for _ in range(2)
     )
     assert all(torch.equal(before[k], v) for k, v in learner.network.state_dict().items())
     assert first.n_classes == 6 and not first.network.training
-    assert first.rule in RULES and sum(first.epochs.values()) > 0
+    assert sum(fit.phase.updates for fit in fits) > 0
     x = blobs(4, 6, 2).features
     assert torch.equal(first.network(x), again.network(x))
-    plain = from_plain(to_plain(first), NETWORK, torch.device("cpu"))
-    assert torch.equal(predict(plain, x), predict(first, x))
+    first = state_after(method, first, clips.new, clips.seen(), config, Seeds(0, 1))
+    predicted = method.predict(first, x)
+    assert predicted.dtype == torch.int64 and predicted.shape == (24,)
+    plain = Learner(network_from_state(NETWORK, copy_state(first.network)).eval(), first.tensors)
+    assert torch.equal(method.predict(plain, x), predicted)
 
 
 def records(bases, variants, table):
@@ -185,7 +217,8 @@ def records(bases, variants, table):
                 results = [
                     SimpleNamespace(
                         confusion=np.full((n, n), 1) + (40 + seed - n) * np.eye(n, dtype=int),
-                        epochs={"a": 3},
+                        updates={"a": 3},
+                        clips_passed=5,
                         memory_bytes=1,
                         state_bytes=4,
                         validation_bytes=2,
@@ -227,7 +260,7 @@ def trained(bases):
         [
             {
                 "dataset": "gsc", "split": "random", "base": base, "heads": heads,
-                "passes": "separate", "control": "none", "seed": seed, "epochs": 9, **counts,
+                "passes": "separate", "control": "none", "seed": seed, "updates": 9, **counts,
                 "key": "a key",
             }
             for base, heads in bases.items()

@@ -70,10 +70,13 @@ def jobs(tmp_path):
         for i in range(20)
     ]
     write_table(features_dir / "clips.csv", rows)
-    fit = replace(study.base_training.fit, epochs=4, patience=None)
+    words = study.datasets["words"]
+    words = replace(words, updates=replace(words.updates, base=20))
+    fit = replace(study.base_training.fit, patience=None)
     study = replace(
-        study, seeds=tuple(range(8)), base_training=replace(study.base_training, fit=fit)
-    )
+        study, seeds=tuple(range(8)), base_training=replace(study.base_training, fit=fit),
+        datasets={"words": words},
+    )  # fmt: skip
     folders = Folders(features_dir, tmp_path / "models", tmp_path / "checkpoints")
     return base_jobs(study, "words", [("multitask", "random", study.seeds)], folders, "cpu")
 
@@ -89,7 +92,8 @@ def test_a_worker_that_dies_has_its_runs_finished_by_another(cluster, jobs, tmp_
         found.append(result)
         if len(found) == 1:
             workers[0].send_signal(signal.SIGKILL)
-    assert sorted((job.seed, epochs) for job, epochs in found) == [(seed, 4) for seed in range(8)]
+    made = sorted((job.seed, updates) for job, updates in found)
+    assert made == [(seed, 20) for seed in range(8)]
     for job in jobs:
         here = tmp_path / "here" / job.file.name
         train_one_base(replace(job, file=here))

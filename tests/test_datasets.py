@@ -13,7 +13,7 @@ from mtcil.audio.archives import read_members
 from mtcil.audio.source import ClipInfo, Source
 from mtcil.core import lookup
 from mtcil.core.errors import UserError
-from mtcil.settings.sections import DatasetSettings
+from mtcil.settings.sections import DatasetSettings, UpdateSettings
 
 SYNTHETIC = [n for n in lookup.names("datasets") if hasattr(lookup.find("datasets", n), "make")]
 WORDS = ("yes", "no", "seven")
@@ -29,6 +29,7 @@ def settings_for(kind: str, classes=None, n_clips: int = 40) -> DatasetSettings:
         clips_per_class=n_clips,
         steps=(len(classes),),
         exemplars=0,
+        updates=UpdateSettings(base=1, head_first=1, then_all=1, compare=1),
         features="any",
         network="small",
         class_order=None,
@@ -74,6 +75,18 @@ EXAMPLES = [
     ("speech_commands", "chair/0135f3f2_nohash_1.wav", None),
     ("speech_commands", "yes/._0135f3f2_nohash_1.wav", None),
     ("synthetic_words", "chair/0135f3f2_nohash_1.wav", ("chair", "0135f3f2", 0)),
+    ("arabic_speech_commands", "dataset/zoom in/00000012_NO_07.wav", ("zoom_in", "00000012", 0)),
+    ("arabic_speech_commands", "dataset/zoom out/00000030_NO_10.wav", ("zoom_out", "00000030", 0)),
+    ("arabic_speech_commands", "./yes/00000001_NO_01.wav", ("yes", "00000001", 0)),
+    ("arabic_speech_commands", "00000012_NO_07.wav", None),
+    ("arabic_speech_commands", "dataset/zoom/00000012_NO_07.wav", None),
+    ("arabic_speech_commands", "dataset/go/00000012_NO_07.wav", None),
+    ("arabic_speech_commands", "dataset/yes/._00000012_NO_07.wav", None),
+    ("arabic_speech_commands", "dataset/yes/12_NO_07.wav", None),
+    ("arabic_speech_commands", "dataset/yes/00000012_NO_7.wav", None),
+    ("arabic_speech_commands", "dataset/yes/00000012_NO_07.wav.txt", None),
+    ("arabic_speech_commands", "background_noise/white_noise.wav", None),
+    ("arabic_speech_commands", "train.csv", None),
     ("urbansound8k", "UrbanSound8K/audio/fold10/100648-1-0-2.wav", ("car_horn", "100648", 10)),
     ("urbansound8k", "audio/fold3/7-9-11-12.wav", ("street_music", "7", 3)),
     ("urbansound8k", "UrbanSound8K/metadata/UrbanSound8K.csv", None),
@@ -98,8 +111,21 @@ def test_a_path_tells_what_a_clip_is(kind, member, expected):
 def test_ids_of_official_clips_are_short():
     clip_of = lookup.find("datasets", "speech_commands").clip_of
     assert clip_of("./yes/0135f3f2_nohash_1.wav").id == "yes/0135f3f2_nohash_1"
+    clip_of = lookup.find("datasets", "arabic_speech_commands").clip_of
+    assert clip_of("dataset/zoom in/00000012_NO_07.wav").id == "zoom_in/00000012_NO_07"
     clip_of = lookup.find("datasets", "urbansound8k").clip_of
     assert clip_of("UrbanSound8K/audio/fold10/100648-1-0-2.wav").id == "100648-1-0-2"
+
+
+def test_every_arabic_word_has_its_folder():
+    """40 words; the two that are two words have a space in the name of their folder."""
+    dataset = lookup.find("datasets", "arabic_speech_commands")
+    assert len(dataset.CLASSES) == 40
+    folders = [word.replace("zoom_", "zoom ") for word in dataset.CLASSES]
+    assert [f for f in folders if " " in f] == ["zoom in", "zoom out"]
+    found = [dataset.clip_of(f"dataset/{folder}/00000001_NO_01.wav") for folder in folders]
+    assert [clip.label for clip in found] == list(dataset.CLASSES)
+    assert len({clip.id for clip in found}) == 40
 
 
 def test_two_formats_of_one_file_are_two_clips():

@@ -13,29 +13,35 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import NETWORK, SGD, blobs, phase
-from test_trajectory import CONFIG, base_learner, go, make_plan
+from conftest import NETWORK, SGD, batches_of, blobs, phase
+from test_trajectory import CONFIG, base_learner, begin, last_network, make_plan
 from tiny_study import ROOT, files_in, params, write_params
 from untrained import bases_of, made_study
 
-from mtcil.learning import base_step as base_module
-from mtcil.learning.base_step import train_base
-from mtcil.learning.fit import Streams
+from mtcil.learning.base_step import learn_base
+from mtcil.learning.fit import Seeds
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network, copy_state
 from mtcil.learning.split import split_rows
 from mtcil.learning.steps import StepClips
-from mtcil.learning.trajectory import advance, start
+from mtcil.learning.trajectory import Run, choose_exemplars
 from mtcil.methods import ccil
 from mtcil.records.tables import known_runs, write_records
+from mtcil.running.alone import train
 from mtcil.running.jobs import Variant, run_jobs
 from mtcil.running.run import forget_checkpoints, learn_all, train_all
 from mtcil.settings.files import read_study
-from mtcil.settings.sections import BaseTrainingSettings, MachineSettings, SplitSettings
+from mtcil.settings.sections import (
+    BaseTrainingSettings,
+    MachineSettings,
+    PhaseSettings,
+    SplitSettings,
+)
 
 DATASET = read_study(ROOT / "demo" / "params.yaml").datasets["words"]
 SPLIT = SplitSettings("random", 0.7, 0.2, 0.1)
 TASKS = [(0, 1, 2, 3), (0, 1, 2), (1, 3)]
+SHORT = phase(2)
 
 
 def same(first, second):
@@ -94,49 +100,44 @@ def test_an_order_seed_moves_the_class_order_alone():
 # The base step
 
 
-def untrained(monkeypatch, tasks=TASKS, passes="separate", batch=16, seed=0, **settings):
-    """The first weights of a base model, and the clips of its first batch."""
-    found = {}
-
-    def look(network, batches, *rest, **more):
-        found.update(weights=copy_state(network), first=next(iter(batches())))
-        return 0
-
-    monkeypatch.setattr(base_module, "fit", look)
-    sgd = replace(SGD, batch=batch)
-    training = BaseTrainingSettings(sgd, settings.pop("fit", phase(2)), 1.0)
+def base_fit(tasks=TASKS, passes="separate", batch=16, seed=0, length=SHORT, rate=0.1, **more):
+    """What a base step asks to be trained."""
+    fit = PhaseSettings(None, rate, "constant")
+    settings = BaseTrainingSettings(replace(SGD, batch=batch), fit, 1.0, "mean", "full_task")
     clips = blobs(20, 4, 1)
-    train_base(clips, clips[:0], tasks, passes, NETWORK, training, Streams(seed, 0), **settings)
-    return found
+    steps = learn_base(
+        clips, clips[:0], tasks, passes, NETWORK, settings, length, Seeds(seed, 0), **more
+    )
+    return next(steps)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"batch": 32}, {"passes": "shared"}, {"fit": phase(9, rate=0.5)}, {"shuffled_labels": True},
-        {"tasks": TASKS[:1]}, {"tasks": [*TASKS, (0, 1)]},
+        {"batch": 32}, {"passes": "shared"}, {"length": phase(9), "rate": 0.5},
+        {"shuffled_labels": True}, {"tasks": TASKS[:1]}, {"tasks": [*TASKS, (0, 1)]},
     ],
-    ids=["batch", "passes", "epochs and rate", "shuffled labels", "one task", "more tasks"],
+    ids=["batch", "passes", "updates and rate", "shuffled labels", "one task", "more tasks"],
 )  # fmt: skip
-def test_only_the_seed_moves_the_first_weights_of_a_base_model(monkeypatch, changes):
+def test_only_the_seed_moves_the_first_weights_of_a_base_model(changes):
     """So that runs of one seed, whatever their heads, start from the same network."""
-    usual = untrained(monkeypatch)
-    assert same(untrained(monkeypatch, **changes)["weights"], usual["weights"])
-    other = untrained(monkeypatch, seed=1)["weights"]
-    assert not torch.equal(other["head.weight"], usual["weights"]["head.weight"])
+    usual = copy_state(base_fit().network.network)
+    assert same(copy_state(base_fit(**changes).network.network), usual)
+    other = copy_state(base_fit(seed=1).network.network)
+    assert not torch.equal(other["head.weight"], usual["head.weight"])
 
 
 @pytest.mark.parametrize("passes", ["separate", "shared"])
-def test_more_tasks_do_not_move_the_batches_of_the_full_one(monkeypatch, passes):
-    alone, more = (
-        untrained(monkeypatch, tasks, passes)["first"][0] for tasks in (TASKS[:1], TASKS)
-    )
-    assert torch.equal(alone, more)
+def test_more_tasks_move_neither_the_batches_nor_the_dropout_of_the_full_one(passes):
+    alone, more = (batches_of(base_fit(tasks, passes), 7) for tasks in (TASKS[:1], TASKS))
+    for one, two in zip(alone, more, strict=True):
+        assert same(vars(one.full), vars(two.full))
+    assert not same(vars(alone[0].full), vars(alone[1].full))
 
 
-def test_a_larger_batch_begins_with_the_clips_of_a_smaller_one(monkeypatch):
-    small, large = (untrained(monkeypatch, batch=n)["first"][0] for n in (16, 32))
-    assert torch.equal(large[:16], small)
+def test_a_larger_batch_begins_with_the_clips_of_a_smaller_one():
+    ((small,), (large,)) = (batches_of(base_fit(batch=n), 1) for n in (16, 32))
+    assert torch.equal(large.full.features[:16], small.full.features)
 
 
 # The incremental steps
@@ -146,39 +147,37 @@ def test_a_larger_batch_begins_with_the_clips_of_a_smaller_one(monkeypatch):
 def step_of(n_exemplars: int) -> StepClips:
     clips = blobs(20, 6, 0)
     old = torch.cat([torch.arange(20 * k, 20 * k + n_exemplars) for k in range(4)])
-    return StepClips(clips[torch.arange(80, 120)], clips[old], clips[old[:0]], n_exemplars)
+    new = clips[torch.arange(80, 120)]
+    return StepClips(new, clips[old], clips[old[:0]], n_exemplars, 4, 2)
 
 
-def first_batch(monkeypatch, step_training, n_exemplars, batch=16):
-    """The new clips of the first batch of a step of CCIL, and the first rows of its new head."""
-    found = {}
-
-    def look(network, batches, *rest, **more):
-        if not found:
-            found.update(new=next(iter(batches()))[0], head=network.head.weight.detach().clone())
-        return 0
-
-    monkeypatch.setattr(ccil, "fit", look)
-    training = replace(step_training, sgd=replace(SGD, batch=batch))
+def step_fit(step_training, n_exemplars=5, batch=16, length=9):
+    """What a step of CCIL asks to be trained first."""
+    sgd, head_first = replace(SGD, batch=batch), replace(step_training.head_first, updates=length)
+    training = replace(step_training, sgd=sgd, head_first=head_first)
     network = Network(NETWORK, 4, torch.Generator().manual_seed(0)).eval()
-    ccil.learn_step(Learner(network), step_of(n_exemplars), training, CONFIG, Streams(0, 1))
-    return found
+    return next(
+        ccil.learn_step(Learner(network), step_of(n_exemplars), CONFIG, training, Seeds(0, 1))
+    )
 
 
-@pytest.mark.parametrize("changes", [{"n_exemplars": 9}, {"batch": 32}], ids=str)
-def test_k_and_the_batch_move_neither_the_new_rows_of_the_head_nor_the_first_clips(
-    monkeypatch, step_training, changes
+@pytest.mark.parametrize("changes", [{"n_exemplars": 9}, {"batch": 32}, {"length": 99}], ids=str)
+def test_k_the_batch_and_the_length_move_neither_the_new_rows_of_the_head_nor_the_first_clips(
+    step_training, changes
 ):
-    usual = first_batch(monkeypatch, step_training, 5)
-    other = first_batch(monkeypatch, step_training, **({"n_exemplars": 5} | changes))
-    assert torch.equal(usual["head"], other["head"])
-    assert torch.equal(usual["new"], other["new"][:16])
+    usual, other = step_fit(step_training), step_fit(step_training, **changes)
+    assert torch.equal(usual.network.head.weight, other.network.head.weight)
+    ((one,), (two,)) = batches_of(usual, 1), batches_of(other, 1)
+    assert len(one.new.features) == 8 <= len(two.new.features)
+    assert torch.equal(one.new.features, two.new.features[:8])
 
 
 @pytest.mark.parametrize("selection", ["herding", "random"])
 def test_a_smaller_k_keeps_the_first_of_what_a_larger_one_keeps(data, step_training, selection):
     small, large = (
-        start(base_learner(), data, make_plan(step_training, k, selection), ccil, 0).memory
+        choose_exemplars(
+            Run(data, make_plan(step_training, k, selection), ccil, 0), base_learner(), (), 0
+        )
         for k in (12, 40)
     )
     for few, many in zip(small, large, strict=True):
@@ -188,26 +187,34 @@ def test_a_smaller_k_keeps_the_first_of_what_a_larger_one_keeps(data, step_train
 def test_random_numbers_drawn_elsewhere_change_nothing(data, step_training):
     plan = make_plan(step_training)
     torch.manual_seed(5)
-    usual = go(data, plan).learner.network.state_dict()
+    usual = last_network(data, plan)
     torch.rand(7), np.random.seed(9), random.seed(9)  # noqa: NPY002
-    assert same(go(data, plan).learner.network.state_dict(), usual)
+    assert same(last_network(data, plan), usual)
 
 
 def test_the_order_of_runs_changes_nothing(data, step_training):
     plan = make_plan(step_training)
-    states = [{seed: go(data, plan, seed) for seed in order} for order in ((0, 1), (1, 0))]
+    found = [{seed: last_network(data, plan, seed) for seed in order} for order in ((0, 1), (1, 0))]
     for seed in (0, 1):
-        first, second = (found[seed].learner.network.state_dict() for found in states)
-        assert same(first, second)
+        assert same(found[0][seed], found[1][seed])
 
 
-def test_a_step_depends_on_nothing_but_the_state_before_it(data, step_training):
-    """One that is learnt after another run's step is as one that is learnt first."""
+def test_runs_that_are_trained_in_turns_are_as_each_alone(data, step_training):
+    """A phase of one, a phase of the other: nothing is shared but the clips."""
     plan = make_plan(step_training)
-    before = start(base_learner(), data, plan, ccil, 0)
-    first = advance(before, data, plan, ccil, 0).learner.network.state_dict()
-    advance(start(base_learner(), data, plan, ccil, 1), data, plan, ccil, 1)
-    assert same(advance(before, data, plan, ccil, 0).learner.network.state_dict(), first)
+    alone = [last_network(data, plan, seed) for seed in (0, 1)]
+    runs, noted = zip(*(begin(data, plan, seed) for seed in (0, 1)), strict=True)
+    fits = [next(run) for run in runs]
+    for _ in range(2 * 2):  # two phases of each of two steps
+        for k, run in enumerate(runs):
+            trained = train(fits[k])
+            try:
+                fits[k] = run.send(trained)
+            except StopIteration:
+                fits[k] = None
+    assert fits == [None, None]
+    for k in (0, 1):
+        assert same(noted[k].learners[-1].network.state_dict(), alone[k])
 
 
 # Jobs, and finished runs

@@ -16,7 +16,7 @@ from mtcil.audio.provide import provide_archive, source_variable
 from mtcil.audio.source import Source
 from mtcil.core.errors import UserError
 from mtcil.datasets import folders, speech_commands, synthetic_words
-from mtcil.settings.sections import DatasetSettings
+from mtcil.settings.sections import DatasetSettings, UpdateSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +28,7 @@ def settings_for(kind: str) -> DatasetSettings:
         clips_per_class=10,
         steps=(2,),
         exemplars=0,
+        updates=UpdateSettings(base=1, head_first=1, then_all=1, compare=1),
         features="any",
         network="small",
         class_order=None,

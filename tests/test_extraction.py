@@ -14,7 +14,7 @@ from mtcil.audio.archives import write_tar
 from mtcil.audio.decode import decode, decode_timed
 from mtcil.core.errors import UserError
 from mtcil.datasets import folders
-from mtcil.settings.sections import DatasetSettings, FeatureSettings
+from mtcil.settings.sections import DatasetSettings, FeatureSettings, UpdateSettings
 
 FEATURES = FeatureSettings(
     sample_rate=8_000, seconds=0.25, n_fft=256, hop_length=128, centred=True, log_mel=16
@@ -29,6 +29,7 @@ def settings(clips_per_class=10, exclude=()):
         clips_per_class=clips_per_class,
         steps=(2, 1),
         exemplars=4,
+        updates=UpdateSettings(base=1, head_first=1, then_all=1, compare=1),
         features="small",
         network="small",
         class_order=None,

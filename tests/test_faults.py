@@ -23,7 +23,6 @@ from mtcil.audio.provide import fetch
 from mtcil.core.errors import told_in_one_line
 from mtcil.core.files import part_file, whole_file, write_text
 from mtcil.core.lookup import PACKAGE_DIR
-from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
 from mtcil.running.models import save_model
 from mtcil.running.parallel import run_all
@@ -69,7 +68,7 @@ def test_a_dozen_kills_lose_nothing_and_leave_nobody(tmp_path):
 def test_a_stage_and_its_workers_end_without_dvc(extracted):
     values = params(".")
     change(values, "machine.jobs", 2)
-    change(values, "base_training.fit.epochs", 100_000)
+    change(values, "datasets.words.updates.base", 100_000)
     change(values, "base_training.fit.patience", None)
     write_params(extracted, values)
     as_dvc = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]])"
@@ -101,16 +100,16 @@ def test_a_temporary_file_of_a_killed_process_goes_with_the_next_write(tmp_path)
 # --- no room
 
 
-def model(channels: int) -> Learner:
+def model(channels: int) -> Network:
     settings = replace(NETWORK, channels=(4, 4, 4, channels))
-    return Learner(Network(settings, 2, torch.Generator().manual_seed(0)), epochs={"base": 1})
+    return Network(settings, 2, torch.Generator().manual_seed(0))
 
 
 def test_what_was_there_outlives_a_full_disk(tmp_path):
-    save_model(model(4), "key", tmp_path / "x.pt")
+    save_model(model(4), 1, "key", tmp_path / "x.pt")
     before = files_in(tmp_path)
     with pytest.raises(OSError) as caught, limited_files(20_000):
-        save_model(model(400), "key", tmp_path / "x.pt")
+        save_model(model(400), 1, "key", tmp_path / "x.pt")
     assert caught.value.filename == str(tmp_path / "x.pt")
     assert files_in(tmp_path) == before
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mtcil.learning.losses import (
+    blended_loss,
     distillation_loss,
     distillation_weight,
     make_task_table,
@@ -59,6 +60,15 @@ def test_new_class_loss_sees_the_new_logits_alone():
 
 def test_distillation_weight_by_hand():
     assert distillation_weight(2.0, 18, 2, 1.5) == pytest.approx(54.0)  # 2 (18 / 2) ** 1.5
+
+
+def test_blended_loss_by_hand():
+    # Two old classes of three: l = 2/3. All logits 0: cross entropy ln 3. Old logits at T = 2:
+    # p = (3/4, 1/4), q = (1/2, 1/2): KL(p || q) = 3/4 ln(3/2) + 1/4 ln(1/2), without T**2.
+    old = torch.tensor([[2 * math.log(3), 0.0]])
+    found = blended_loss(torch.zeros(1, 3), torch.tensor([1]), old, 2.0).item()
+    kept = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert found == pytest.approx(math.log(3) / 3 + 2 / 3 * kept, rel=1e-5)
 
 
 def per_head_loss(logits, labels, tasks, task_weight):

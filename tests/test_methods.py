@@ -1,10 +1,8 @@
-"""Methods that hold parameters or old logits: formulas by hand, and as FACIL and PyCIL have them.
-
-Closures inside `learn_step` are reached through `untrained`: see there.
-"""
+"""Methods that hold parameters or old logits: formulas by hand, and FACIL's and PyCIL's."""
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,24 +12,27 @@ from scipy.optimize import minimize
 from torch import nn
 from untrained import (
     NO_CLIPS,
-    batch_of,
+    SEEDS,
+    Fixed,
     clips_of,
     close,
     kept_apart,
     learn,
     network_of,
     numbers,
+    rows_of,
     seeded,
+    state_after,
     step_of,
-    without_training,
 )
 
 from mtcil.learning import importance as _importance
 from mtcil.learning.clips import join, of_labels
-from mtcil.learning.fit import Streams
-from mtcil.learning.learner import Learner, predict
-from mtcil.learning.phases import blended_loss
-from mtcil.learning.steps import StepClips
+from mtcil.learning.fit import Seeds
+from mtcil.learning.learner import Learner
+from mtcil.learning.losses import blended_loss
+from mtcil.learning.memory import held_apart, stored
+from mtcil.learning.steps import Cost
 from mtcil.methods import bic, ewc, finetune, lwf, mas, wa
 
 
@@ -40,9 +41,10 @@ def step():
     return step_of()
 
 
-@pytest.fixture
-def untrained(monkeypatch):
-    return without_training(monkeypatch)
+def loss_of(fit, batch, network=None):
+    """The loss that a method asks for, on a batch made by hand."""
+    names = {k: SimpleNamespace(**v) if isinstance(v, dict) else v for k, v in fit.numbers.items()}
+    return fit.loss(network or fit.network, batch, SimpleNamespace(**names), fit.choices)
 
 
 # --- EWC and MAS
@@ -121,30 +123,50 @@ def test_fused_weighs_by_classes_as_pycil_and_keeps_the_new_rows():
     assert all(torch.equal(first[name], new[name]) for name in new)
 
 
-@pytest.mark.parametrize("memory", [True, False])
+@pytest.mark.parametrize("first", [0, 4])
+def test_penalty_loss_is_cross_entropy_from_a_class_on_and_the_penalty(first):
+    old, network, seen = network_of(4), network_of(6, seed=5), clips_of(8, [4, 5])
+    anchor = {name: value.detach() for name, value in old.named_parameters()}
+    weights = {name: numbers(*v.shape, seed=9).abs() for name, v in anchor.items()}
+    moved = dict(network.named_parameters())
+    far = sum((weights[n] * (moved[n][: len(v)] - v) ** 2).sum() for n, v in anchor.items())
+    given = SimpleNamespace(
+        weight=3.0, anchor=SimpleNamespace(**anchor), importance=SimpleNamespace(**weights)
+    )
+    found = _importance.penalty_loss(network, SimpleNamespace(seen=rows_of(seen)), given, first)
+    wanted = F.cross_entropy(network(seen.features)[:, first:], seen.labels - first)
+    close(found, wanted + 3 * far)
+
+
 @pytest.mark.parametrize(("method", "factor"), [(ewc, 0.5), (mas, 1.0)])
-def test_penalty_methods_add_cross_entropy_and_the_penalty(untrained, step, method, factor, memory):
+@pytest.mark.parametrize("memory", [True, False])
+def test_ewc_and_mas_weigh_their_penalty_and_without_exemplars_use_the_new_logits_only(
+    step, method, factor, memory
+):
+    # EWC, equation 3: lambda / 2. MAS, equation 4: lambda.
     if not memory:
         step = replace(step, memory=NO_CLIPS)
-    old = network_of(4)
-    tensors = {name: numbers(*v.shape, seed=9).abs() for name, v in old.named_parameters()}
-    _, after = learn(method, step, ewc.Config(strength=6.0), tensors)
-    (call,) = untrained
-    seen = batch_of(call, join(step.new, step.memory))
-    moved = dict(call.network.named_parameters())
-    far = sum(
-        (tensors[name] * (moved[name][: len(v)] - v) ** 2).sum()
-        for name, v in old.named_parameters()
-    )
-    close(call.loss, F.cross_entropy(call.network(seen.features), seen.labels) + 6 * factor * far)
-    assert after.tensors == tensors
+    old = dict(network_of(4).named_parameters())
+    tensors = {name: numbers(*v.shape, seed=9).abs() for name, v in old.items()}
+    _, after, (fit,) = learn(method, step, method.Config(strength=6.0), tensors)
+    assert fit.loss is _importance.penalty_loss
+    assert fit.numbers["weight"] == 6 * factor
+    assert fit.choices == (0 if memory else 4)
+    assert all(torch.equal(fit.numbers["anchor"][name], value) for name, value in old.items())
+    assert fit.numbers["importance"] == tensors == after.tensors
+    assert torch.equal(fit.tables["seen"].rows["labels"], step.seen().labels)
+    # The old classes' biases get no gradient from the cross entropy over the new logits.
+    seen = rows_of(step.new)
+    network = copy.deepcopy(fit.network)
+    loss_of(fit, SimpleNamespace(seen=seen), network).backward()
+    assert network.head.bias.grad[:4].any() == memory and network.head.bias.grad[4:].all()
 
 
-def test_keep_fuses_the_new_importances_into_the_old_ones():
+def test_state_after_fuses_the_new_importances_into_the_old_ones():
     base, first = Learner(network_of(4)), clips_of(4, [0, 1, 2, 3])
-    base = ewc.keep(base, first, NO_CLIPS, None, Streams(0, 0))
+    base = state_after(ewc, base, first, seeds=Seeds(0, 0))
     wider, clips = Learner(network_of(6, seed=5), base.tensors), clips_of(4, [4, 5])
-    kept = ewc.keep(wider, clips, NO_CLIPS, None, Streams(0, 1))
+    kept = state_after(ewc, wider, clips)
     new = ewc.fisher(wider.network, clips)
     close(
         kept.tensors["head.bias"][:4],
@@ -156,28 +178,37 @@ def test_keep_fuses_the_new_importances_into_the_old_ones():
 # --- LwF, fine-tuning, WA: distillation of the old logits
 
 
-def test_finetune_is_cross_entropy_over_all_logits_on_all_clips(untrained, step):
-    learn(finetune, step, finetune.Config())
-    (call,) = untrained
-    seen = batch_of(call, join(step.new, step.memory))
-    close(call.loss, F.cross_entropy(call.network(seen.features), seen.labels))
-    assert call.rows.max() >= len(step.new)  # exemplars are among them
+def test_finetune_is_cross_entropy_over_all_logits_on_all_clips(step):
+    _, _, (fit,) = learn(finetune, step, finetune.Config())
+    seen = step.seen()
+    found = finetune.replay_loss(fit.network, SimpleNamespace(seen=rows_of(seen)), None, None)
+    close(found, F.cross_entropy(fit.network(seen.features), seen.labels))
+    assert torch.equal(fit.tables["seen"].rows["features"], seen.features)
+    assert fit.loss is finetune.replay_loss
+
+
+@pytest.mark.parametrize("first", [0, 4])
+def test_lwf_loss_is_cross_entropy_from_a_class_on_and_distillation(first):
+    network, seen, old = network_of(6), clips_of(8, [4, 5]), numbers(16, 4)
+    batch = SimpleNamespace(seen=rows_of(seen, logits=old))
+    choices = lwf.Choices(first, temperature=2.0)
+    found = lwf.lwf_loss(network, batch, SimpleNamespace(kd_weight=0.7), choices)
+    logits = network(seen.features)
+    learnt = F.cross_entropy(logits[:, first:], seen.labels - first)
+    close(found, learnt + 0.7 * 2**2 * kept_apart(logits[:, :4], old, 2.0))
 
 
 @pytest.mark.parametrize("memory", [True, False])
-def test_lwf_is_local_without_memory_and_global_with_it(untrained, step, memory):
+def test_lwf_is_local_without_memory_and_global_with_it(step, memory):
     if not memory:
         step = replace(step, memory=NO_CLIPS)
-    before, _ = learn(lwf, step, lwf.Config(kd_weight=0.7, temperature=2.0))
-    (call,) = untrained
-    seen = batch_of(call, join(step.new, step.memory))
-    logits, old = call.network(seen.features), before.network(seen.features)
-    first = 0 if memory else 4
-    learnt = F.cross_entropy(logits[:, first:], seen.labels - first)
-    close(call.loss, learnt + 0.7 * 2**2 * kept_apart(logits[:, :4], old, 2.0))
+    before, _, (fit,) = learn(lwf, step, lwf.Config(kd_weight=0.7, temperature=2.0))
+    assert fit.loss is lwf.lwf_loss and fit.numbers == {"kd_weight": 0.7}
+    assert fit.choices == (0 if memory else 4, 2.0)
+    close(fit.tables["seen"].rows["logits"], before.network(step.seen().features).detach())
 
 
-def test_lwf_pulls_as_facils_soft_cross_entropy_does_but_for_t_squared():
+def test_lwf_pulls_as_facils_soft_cross_entropy_does_times_t_squared():
     new, old, t = numbers(8, 4).requires_grad_(), numbers(8, 4, seed=1), 2.0
     p = old.softmax(1) ** (1 / t)
     q = new.softmax(1) ** (1 / t)
@@ -207,17 +238,30 @@ def test_blended_loss_by_hand():
     assert found.item() == pytest.approx(np.log(3) / 3 + 2 / 3 * kl, rel=1e-5)
 
 
-def test_wa_learns_the_blend_without_new_biases_and_then_aligns(untrained, step):
-    before, after = learn(wa, step, wa.Config(temperature=2.0))
-    (call,) = untrained
-    seen = batch_of(call, join(step.new, step.memory))
-    old = before.network(seen.features)
-    close(call.loss, blended_loss(call.network(seen.features), seen.labels, old, 2.0))
-    head, raw = after.network.head.weight, call.network.head.weight
+def moved(fit):
+    """Instead of training: a copy of the network whose parameters have moved at random."""
+    network = copy.deepcopy(fit.network)
+    with torch.no_grad():
+        for value in network.parameters():
+            value += 0.1 * numbers(*value.shape, seed=7) * value.requires_grad
+    return network.requires_grad_(True)
+
+
+def test_wa_loss_is_the_blend():
+    network, seen, old = network_of(6), clips_of(8, [0, 5]), numbers(16, 4)
+    found = wa.wa_loss(network, SimpleNamespace(seen=rows_of(seen, logits=old)), None, 2.0)
+    close(found, blended_loss(network(seen.features), seen.labels, old, 2.0))
+
+
+def test_wa_learns_the_blend_without_new_biases_and_then_aligns(step):
+    before, after, (fit,) = learn(wa, step, wa.Config(temperature=2.0), execute=moved)
+    assert fit.loss is wa.wa_loss and fit.choices == 2.0
+    close(fit.tables["seen"].rows["logits"], before.network(step.seen().features).detach())
+    head, raw = after.network.head.weight, moved(fit).head.weight
     lengths = raw.norm(dim=1)
     close(head[4:], raw[4:] * lengths[:4].mean() / lengths[4:].mean())
-    assert torch.equal(head[:4], raw[:4])
-    assert not call.network.head.bias.requires_grad
+    assert torch.equal(head[:4], raw[:4]) and not torch.equal(head[4:], raw[4:])
+    assert not fit.network.head.bias.requires_grad
 
 
 def test_alignment_makes_mean_row_lengths_equal_by_hand():
@@ -228,20 +272,26 @@ def test_alignment_makes_mean_row_lengths_equal_by_hand():
     close(network.head.weight, torch.cat([rows[:2], rows[2:] * 3 / 11]))
 
 
-def test_wa_has_no_bias_for_new_classes_and_leaves_the_old_ones():
-    before, after = learn(
-        wa, StepClips(clips_of(12, [4, 5]), NO_CLIPS, NO_CLIPS, 0), wa.Config(temperature=2.0)
-    )
+def test_wa_has_no_bias_for_new_classes_and_leaves_the_old_ones(step):
+    before, after, _ = learn(wa, step, wa.Config(temperature=2.0))
     assert torch.equal(after.network.head.bias[:4], before.network.head.bias)
     assert after.network.head.bias[4:].tolist() == [0.0, 0.0]
+    assert not torch.equal(after.network.head.weight[:4], before.network.head.weight)
     assert all(value.requires_grad for value in after.network.parameters())
 
 
 # --- BiC
 
 
-def corrections():
-    return {"scale": torch.tensor([1.0, 1, 0.4, 0.4]), "shift": torch.tensor([0.0, 0, -0.7, -0.7])}
+BIC = bic.Config(temperature=2.0, held_share=0.4)
+
+
+def corrected(held):
+    """What BiC keeps after the base step, of four classes, two of them corrected."""
+    return {
+        "scale": torch.tensor([1.0, 1, 0.4, 0.4]), "shift": torch.tensor([0.0, 0, -0.7, -0.7]),
+        "held features": held.features, "held labels": held.labels,
+    }  # fmt: skip
 
 
 def test_the_correction_stays_finite_where_nothing_is_mistaken():
@@ -267,90 +317,143 @@ def test_the_correction_is_scipys_minimum(seed):
     assert bic.fit_correction(logits, labels, 4) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_held_out_clips_are_balanced_disjoint_and_complete(step):
-    seen, held = bic.hold_balanced(step, 4, 0.4, seeded())
+def as_set(clips):
+    """The clips as values that can be compared, whatever their order."""
+    return set(map(tuple, clips.features.flatten(1).tolist()))
+
+
+def test_k_clips_of_a_class_are_divided_as_facil_does():
+    # A class may keep k clips: the share of them, rounded up, is held, the rest is learnt from.
+    assert [held_apart(k, 0.1) for k in (0, 1, 9, 10, 11, 20)] == [0, 1, 1, 1, 2, 2]
+    assert [held_apart(k, 0.4) for k in (1, 2, 5, 10)] == [1, 1, 2, 4]
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.25, 0.4, 0.5, 0.9])
+def test_held_clips_and_exemplars_fit_into_k(share, bits):
+    config = replace(BIC, held_share=share, bits=bits)
+    for k in range(200):
+        m = (k - held_apart(k, share)) * 32 // bits
+        held = bic.n_held(m, config)
+        assert held + m * bits / 32 <= k
+        assert held >= 1 or m == 0
+        assert held == held_apart(round(m * bits / 32) + held, share) or m == 0
+
+
+def test_new_clips_are_drawn_at_random_and_held_apart_from_what_is_learnt(step):
+    held_of_old = clips_of(2, [0, 1, 2, 3], seed=21)
+    step = replace(step, per_class=3)  # 3 exemplars beside 2 held: 3 * 0.4 / 0.6
+    _, after, (fit,) = learn(bic, step, BIC, corrected(held_of_old))
+    held = bic.held_of(after.tensors, NO_CLIPS)
     assert torch.bincount(held.labels).tolist() == [2] * 6
-    assert torch.bincount(seen.labels).tolist() == [3] * 4 + [10] * 2
-    both, given = (
-        sorted(map(tuple, c.features.flatten(1).tolist()))
-        for c in (join(seen, held), join(step.new, step.memory))
-    )
-    assert both == given
-    # The best exemplars, which come first, are learnt from.
-    assert torch.equal(
-        held[held.labels == 2].features, step.memory[step.memory.labels == 2].features[3:]
-    )
+    seen = fit.tables["seen"].rows
+    assert torch.bincount(seen["labels"]).tolist() == [5] * 4 + [10] * 2
+    of_new = held[of_labels(held, 4, 6)]
+    assert as_set(of_new) < as_set(step.new)
+    learnt = set(map(tuple, seen["features"].flatten(1).tolist()))
+    assert learnt == (as_set(step.new) | as_set(step.memory)) - as_set(of_new)
+    assert torch.equal(held[of_labels(held, 0, 4)].features, held_of_old.features)
+    first = [step.new[of_labels(step.new, k, k + 1)].features[:2] for k in (4, 5)]
+    assert not torch.equal(of_new.features, torch.cat(first))
 
 
-@pytest.mark.parametrize("m", [0, 1])
-def test_bic_holds_nothing_out_of_one_exemplar(step, m):
-    rows = torch.cat([of_labels(step.memory, c, c + 1)[:m] for c in range(4)])
-    seen, held = bic.hold_balanced(replace(step, memory=step.memory[rows]), 4, 0.4, seeded())
-    assert len(held) == 0 and len(seen) == 24 + 4 * m
+@pytest.mark.parametrize("bits", [8, 32])
+def test_an_exemplar_that_is_held_is_not_learnt_from(step, bits):
+    # The memory may choose a held clip later; it comes back at the precision that it is stored at.
+    config = replace(BIC, bits=bits)
+    held = step.memory[torch.tensor([0, 5, 10, 15])]
+    memory = replace(step.memory, features=stored(step.memory.features, bits))
+    _, _, (fit,) = learn(bic, replace(step, memory=memory, per_class=3), config, corrected(held))
+    labels = fit.tables["seen"].rows["labels"]
+    assert torch.bincount(labels)[:4].tolist() == [4] * 4
+    learnt = set(map(tuple, fit.tables["seen"].rows["features"].flatten(1).tolist()))
+    assert not learnt & as_set(replace(held, features=stored(held.features, bits)))
 
 
-def test_bic_distils_the_corrected_old_logits(untrained, step):
+def test_held_clips_stay_the_same_and_are_cut_with_the_memory():
+    base, clips = Learner(network_of(4)), clips_of(12, [0, 1, 2, 3])
+    first = state_after(bic, base, clips, clips_of(6, [0, 1, 2, 3]), BIC, Seeds(0, 0))
+    held = bic.held_of(first.tensors, NO_CLIPS)
+    assert torch.bincount(held.labels).tolist() == [4] * 4  # 6 * 0.4 / 0.6
+    assert as_set(held) < as_set(clips)
+    step = replace(step_of(), per_class=3)
+    _, after, _ = learn(bic, step, BIC, first.tensors)
+    memory = join(step.memory, step.new)
+    memory = memory[torch.cat([of_labels(memory, k, k + 1)[:3] for k in range(6)])]
+    second = state_after(bic, after, step.new, memory, BIC)
+    cut = bic.held_of(second.tensors, NO_CLIPS)
+    assert torch.bincount(cut.labels).tolist() == [2] * 6
+    for label in range(4):
+        of_class = held[of_labels(held, label, label + 1)].features[:2]
+        assert torch.equal(cut[of_labels(cut, label, label + 1)].features, of_class)
+    again = state_after(bic, second, step.new, memory, BIC)
+    assert torch.equal(again.tensors["held features"], second.tensors["held features"])
+
+
+def test_a_class_gives_its_share_at_most():
+    clips = clips_of(10, [0, 1])
+    assert torch.bincount(bic.some_of_each(clips, 1000, BIC, seeded()).labels).tolist() == [4, 4]
+
+
+def test_bic_states_that_its_share_of_k_is_its_own():
+    assert bic.cost(network_of(4), 6, BIC) == Cost(fixed=6 * 8, share=0.4)
+
+
+def test_bic_without_memory_corrects_nothing():
+    step = replace(step_of(0), per_class=0)
+    base = state_after(bic, Learner(network_of(4)), clips_of(3, [0, 1, 2, 3]), NO_CLIPS, BIC)
+    _, after, (fit,) = learn(bic, step, BIC, base.tensors)
+    assert len(after.tensors["held labels"]) == 0
+    assert after.tensors["scale"].tolist() == [1.0] * 6
+    assert after.tensors["shift"].tolist() == [0.0] * 6
+    assert len(fit.tables["seen"]) == len(step.new)
+
+
+def test_bic_loss_blends_with_corrected_logits():
     # The old classes' own correction must stand in what is learnt, or not in what predicts.
-    config = bic.Config(temperature=2.0, held_share=0.4)
-    before, after = learn(bic, step, config, corrections(), "corrected")
-    (call,) = untrained
-    seen, _ = bic.hold_balanced(step, 4, 0.4, Streams(0, 1).generator("held"))
-    batch = batch_of(call, seen)
-    old = before.network(batch.features) * before.tensors["scale"] + before.tensors["shift"]
-    raw = call.network(batch.features)
-    new = torch.cat(
-        [raw[:, :4] * after.tensors["scale"][:4] + after.tensors["shift"][:4], raw[:, 4:]], 1
-    )
-    close(call.loss, blended_loss(new, batch.labels, old, 2.0))
+    network, seen, old = network_of(6), clips_of(8, [0, 5]), numbers(16, 4)
+    given = SimpleNamespace(scale=numbers(6, seed=1), shift=numbers(6, seed=2))
+    batch = SimpleNamespace(seen=rows_of(seen, logits=old))
+    logits = network(seen.features) * given.scale + given.shift
+    close(bic.bic_loss(network, batch, given, 2.0), blended_loss(logits, seen.labels, old, 2.0))
 
 
-def test_bics_teacher_is_corrected(untrained, step, monkeypatch):
-    given = []
-    spy = lambda z, y, old, t: given.append(old) or blended_loss(z, y, old, t)  # noqa: E731
-    monkeypatch.setattr(bic, "blended_loss", spy)
-    config = bic.Config(temperature=2.0, held_share=0.4)
-    before, _ = learn(bic, step, config, corrections(), "corrected")
-    seen, _ = bic.hold_balanced(step, 4, 0.4, Streams(0, 1).generator("held"))
-    raw = before.network(batch_of(untrained[0], seen).features)
-    close(given[0], raw * torch.tensor([1.0, 1, 0.4, 0.4]) - torch.tensor([0, 0, 0.7, 0.7]))
+def test_bics_teacher_is_corrected_and_new_classes_are_not_yet(step):
+    before, _, (fit,) = learn(bic, step, BIC, corrected(clips_of(2, [0, 1, 2, 3], seed=21)))
+    assert fit.loss is bic.bic_loss and fit.choices == 2.0
+    raw = before.network(fit.tables["seen"].rows["features"]).detach()
+    wanted = raw * torch.tensor([1.0, 1, 0.4, 0.4]) - torch.tensor([0, 0, 0.7, 0.7])
+    close(fit.tables["seen"].rows["logits"], wanted)
+    close(fit.numbers["scale"], torch.tensor([1.0, 1, 0.4, 0.4, 1, 1]))
+    close(fit.numbers["shift"], torch.tensor([0.0, 0, -0.7, -0.7, 0, 0]))
 
 
-def test_bic_fits_the_new_classes_alone_on_what_it_held_out(untrained, step):
-    config = bic.Config(temperature=2.0, held_share=0.4)
-    _, after = learn(bic, step, config, corrections(), "corrected")
-    (call,) = untrained
-    _, held = bic.hold_balanced(step, 4, 0.4, Streams(0, 1).generator("held"))
+def test_bic_fits_the_new_classes_alone_on_what_it_held_out(step):
+    step = replace(step, per_class=3)
+    _, after, _ = learn(bic, step, BIC, corrected(clips_of(2, [0, 1, 2, 3], seed=21)))
     scale, shift = after.tensors["scale"], after.tensors["shift"]
-    assert after.rule == "corrected" and scale.shape == shift.shape == (6,)
+    assert scale.shape == shift.shape == (6,)
+    close(scale[:4], torch.tensor([1.0, 1, 0.4, 0.4]))
+    close(shift[:4], torch.tensor([0.0, 0, -0.7, -0.7]))
     assert scale[4] == scale[5] != 1 and shift[4] == shift[5] != 0
-    logits = call.network(held.features).detach()
+    held = bic.held_of(after.tensors, NO_CLIPS)
+    logits = after.network(held.features).detach()
     ready = torch.cat([logits[:, :4] * scale[:4] + shift[:4], logits[:, 4:]], 1)
     wanted = bic.fit_correction(ready, held.labels, 4)
     close(torch.stack([scale[4], shift[4]]), torch.tensor(wanted), 1e-4)
 
 
 def test_bic_starts_without_correction():
-    kept = bic.keep(Learner(network_of(4)), clips_of(2, [0]), NO_CLIPS, None, Streams(0, 0))
-    assert kept.rule == "corrected"
-    assert (
-        kept.tensors["scale"].tolist() == [1.0] * 4 and kept.tensors["shift"].tolist() == [0.0] * 4
-    )
-    assert bic.keep(kept, clips_of(2, [0]), NO_CLIPS, None, Streams(0, 1)) is kept
-
-
-class Fixed(nn.Module):
-    """Logits as given, whatever the features."""
-
-    def __init__(self, logits):
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, features):
-        return self.logits
+    clips = clips_of(2, [0, 1, 2, 3])
+    kept = state_after(bic, Learner(network_of(4)), clips, NO_CLIPS, BIC, Seeds(0, 0))
+    assert kept.tensors["scale"].tolist() == [1.0] * 4
+    assert kept.tensors["shift"].tolist() == [0.0] * 4
+    again = state_after(bic, kept, clips, NO_CLIPS, BIC, SEEDS)
+    assert all(torch.equal(again.tensors[name], value) for name, value in kept.tensors.items())
 
 
 def test_the_corrected_rule_by_hand():
     # Row 1: (2, 3) -> (2, 0.5 * 3 + 0.4 = 1.9): 0. Row 2: (2, 4) -> (2, 2.4): 1.
     tensors = {"scale": torch.tensor([1.0, 0.5]), "shift": torch.tensor([0.0, 0.4])}
-    learner = Learner(Fixed(torch.tensor([[2.0, 3.0], [2.0, 4.0]])), tensors, "corrected")
-    assert predict(learner, torch.zeros(2, 1)).tolist() == [0, 1]
+    learner = Learner(Fixed(torch.tensor([[2.0, 3.0], [2.0, 4.0]])), tensors)
+    assert bic.predict(learner, torch.zeros(2, 1)).tolist() == [0, 1]

@@ -1,33 +1,38 @@
-"""Methods that replay or generate: formulas by hand, and as FACIL, Mammoth and others have them.
+"""Methods that replay or generate: formulas by hand, and FACIL's, Mammoth's and others'."""
 
-Closures inside `learn_step` are reached through `untrained`: see there.
-"""
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import phase
 from untrained import (
     NO_CLIPS,
+    RATE,
+    SEEDS,
     TRAINING,
-    batch_of,
     clips_of,
     close,
     kept_apart,
     learn,
     network_of,
     numbers,
+    rows_of,
+    run,
     seeded,
+    state_after,
     step_of,
-    without_training,
 )
 
-from mtcil.learning.augmentation import AugmentationSettings, augmented
+from mtcil.learning.augmentation import AugmentationSettings, augment, draw_changes
 from mtcil.learning.clips import join, of_labels
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds
 from mtcil.learning.groups import distil_by_step
 from mtcil.learning.learner import Learner
-from mtcil.learning.steps import StepClips
+from mtcil.learning.network import WithParts, frozen_copy
+from mtcil.learning.steps import StepClips, balanced_set
 from mtcil.methods import der_pp, eeil, er_ace, gdumb, generative_replay, recipe, ss_il
 
 
@@ -36,63 +41,91 @@ def step():
     return step_of()
 
 
-@pytest.fixture
-def untrained(monkeypatch):
-    return without_training(monkeypatch)
+def balanced_of(step):
+    """The balanced set that a method draws in this step."""
+    return balanced_set(step, SEEDS.generator("balanced set"))
+
+
+def is_table_of(table, clips):
+    """Whether a table has the rows of these clips, in their order."""
+    return torch.equal(table.rows["features"], clips.features) and torch.equal(
+        table.rows["labels"], clips.labels
+    )
 
 
 # --- DER++
 
 
 def test_logit_loss_by_hand_leaves_out_what_was_not_stored():
-    # Differences 1, 2 in the first row, 3 in the second: (1 + 4 + 9) / 3.
-    stored = torch.tensor([[1.0, 4.0], [0.0, torch.nan]])
+    # Differences 1, 2 in the first row, 3 in the second: (1 + 4 + 9) / 3. Class 1 came later than
+    # the second clip: whatever fills its place does not count.
+    stored = torch.tensor([[1.0, 4.0], [0.0, 77.0]])
+    known = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
     logits = torch.tensor([[2.0, 2.0, 9.0], [3.0, 7.0, 9.0]], requires_grad=True)
-    loss = der_pp.logit_loss(logits, stored)
+    loss = der_pp.logit_loss(logits, stored, known)
     assert loss.item() == pytest.approx(14 / 3)
     loss.backward()
-    assert logits.grad[1, 1] == 0 and not logits.grad[:, 2].any() and logits.grad.isfinite().all()
+    assert logits.grad[1, 1] == 0 and not logits.grad[:, 2].any()
+    assert logits.grad[1, 0].item() == pytest.approx(2 * 3 / 3)
+    assert der_pp.logit_loss(logits, stored, 0 * known).item() == 0
 
 
 def test_stored_logits_are_cut_with_their_exemplars_and_never_computed_again():
     first = Learner(network_of(4))
     m5, m3 = clips_of(5, [0, 1, 2, 3], seed=3), clips_of(3, [4, 5], seed=4)
-    kept = der_pp.keep(first, NO_CLIPS, m5, None, Streams(0, 0))
+    kept = state_after(der_pp, first, NO_CLIPS, m5)
     cut = m5[torch.cat([of_labels(m5, c, c + 1)[:3] for c in range(4)])]
     second = Learner(network_of(6, seed=8), kept.tensors)
-    again = der_pp.keep(second, NO_CLIPS, join(cut, m3), None, Streams(0, 1))
+    again = state_after(der_pp, second, NO_CLIPS, join(cut, m3))
     smaller = join(cut, m3)
     smaller = smaller[torch.cat([of_labels(smaller, c, c + 1)[:2] for c in range(6)])]
-    found = der_pp.of_exemplars(again, smaller)
-    assert found.shape == (12, 6)
+    found, known = der_pp.logits_of_exemplars(again, smaller)
+    assert found.shape == known.shape == (12, 6)
     close(found[:8, :4], first.network(smaller.features[:8]).detach())
-    assert found[:8, 4:].isnan().all()
+    assert known[:8].tolist() == [[1, 1, 1, 1, 0, 0]] * 8 and known[8:].all()
     close(found[8:], second.network(smaller.features[8:]).detach())
     assert again.tensors["logits 0"].shape == (3, 4) and again.tensors["logits 5"].shape == (3, 6)
+    cost = der_pp.cost(second.network, 6, None)
+    assert sum(value.nbytes for value in again.tensors.values()) <= 18 * cost.per_exemplar
 
 
-def test_der_pp_adds_its_three_terms(untrained, step):
-    tensors = {f"logits {c}": numbers(5, 4, seed=c) for c in range(4)}
-    _, after = learn(der_pp, step, der_pp.Config(alpha=0.3, beta=0.5), tensors)
-    (call,) = untrained
-    new, old = step.new[call.rows[0]], step.memory[call.rows[1]]
-    logits = call.network(old.features)
-    stored = torch.cat([tensors[f"logits {c}"] for c in range(4)])[call.rows[1]]
+def test_der_loss_adds_its_three_terms():
+    network, new, old = network_of(6), clips_of(8, [4, 5]), clips_of(4, [0, 1, 2, 3], seed=3)
+    stored = numbers(16, 4)
+    memory = rows_of(old, logits=stored, known=torch.ones(16, 4))
+    weights = SimpleNamespace(alpha=0.3, beta=0.5)
+    found = der_pp.der_loss(
+        network, SimpleNamespace(new=rows_of(new), memory=memory), weights, None
+    )
+    logits = network(old.features)
     wanted = (
-        F.cross_entropy(call.network(new.features), new.labels)
+        F.cross_entropy(network(new.features), new.labels)
         + 0.3 * F.mse_loss(logits[:, :4], stored)
         + 0.5 * F.cross_entropy(logits, old.labels)
     )
-    close(call.loss, wanted)
+    close(found, wanted)
+
+
+def test_der_pp_replays_the_logits_that_it_kept(step):
+    tensors = {f"logits {c}": numbers(5, 4, seed=c) for c in range(4)}
+    _, after, (fit,) = learn(der_pp, step, der_pp.Config(alpha=0.3, beta=0.5), tensors)
+    assert fit.loss is der_pp.der_loss and fit.numbers == {"alpha": 0.3, "beta": 0.5}
+    assert is_table_of(fit.tables["new"], step.new)
+    assert is_table_of(fit.tables["memory"], step.memory)
+    stored = torch.cat([tensors[f"logits {c}"] for c in range(4)])
+    assert torch.equal(fit.tables["memory"].rows["logits"], stored)
+    assert fit.tables["memory"].rows["known"].all()
     assert after.tensors == tensors
 
 
-def test_der_pp_without_memory_is_cross_entropy(untrained):
+def test_der_pp_without_memory_is_cross_entropy():
     tensors = {f"logits {c}": torch.zeros(0, 4) for c in range(4)}
     step = step_of(0)
-    learn(der_pp, step, der_pp.Config(alpha=0.3, beta=0.5), tensors)
-    new = step.new[untrained[0].rows[0]]
-    close(untrained[0].loss, F.cross_entropy(untrained[0].network(new.features), new.labels))
+    _, _, (fit,) = learn(der_pp, step, der_pp.Config(alpha=0.3, beta=0.5), tensors)
+    assert fit.tables["memory"] is None
+    batch = SimpleNamespace(new=rows_of(step.new), memory=None)
+    found = fit.loss(fit.network, batch, SimpleNamespace(**fit.numbers), fit.choices)
+    close(found, F.cross_entropy(fit.network(step.new.features), step.new.labels))
 
 
 # --- EEIL and SS-IL
@@ -114,11 +147,9 @@ def test_distillation_by_step_is_the_sum_over_the_steps():
 
 
 def test_steps_are_counted():
-    learner = ss_il.keep(Learner(network_of(4)), NO_CLIPS, NO_CLIPS, None, Streams(0, 0))
+    learner = state_after(ss_il, Learner(network_of(4)))
     assert learner.tensors["steps"].tolist() == [4]
-    wider = eeil.keep(
-        Learner(network_of(6), learner.tensors), NO_CLIPS, NO_CLIPS, None, Streams(0, 1)
-    )
+    wider = state_after(eeil, Learner(network_of(6), learner.tensors))
     assert wider.tensors["steps"].tolist() == [4, 2]
 
 
@@ -132,98 +163,144 @@ def test_separated_loss_by_hand():
         assert ss_il.separated_loss(logits, torch.tensor([label, label]), 2).isfinite()
 
 
-def test_ss_il_separates_and_distils_both_kinds_of_clips(untrained, step):
-    before, _ = learn(
-        ss_il, step, ss_il.Config(kd_weight=0.7, temperature=2.0), {"steps": torch.tensor([3, 1])}
+def test_ss_il_loss_separates_and_distils_both_kinds_of_clips():
+    network, new, old = network_of(6), clips_of(8, [4, 5]), clips_of(4, [0, 1, 2, 3], seed=3)
+    teacher = numbers(32, 4)
+    batch = SimpleNamespace(
+        new=rows_of(new, logits=teacher[:16]), memory=rows_of(old, logits=teacher[16:])
     )
-    (call,) = untrained
-    new, old = step.new[call.rows[0]], step.memory[call.rows[1]]
-    of_new, of_old = call.network(new.features), call.network(old.features)
+    choices = ss_il.Choices(steps=(3, 1), temperature=2.0)
+    found = ss_il.ss_il_loss(network, batch, SimpleNamespace(kd_weight=0.7), choices)
+    of_new, of_old = network(new.features), network(old.features)
     apart = F.cross_entropy(of_new[:, 4:], new.labels - 4, reduction="sum")
     apart = apart + F.cross_entropy(of_old[:, :4], old.labels, reduction="sum")
-    both, teacher = join(new, old), before.network(join(new, old).features)
-    logits = call.network(both.features)
+    logits = torch.cat([of_new, of_old])
     kept = kept_apart(logits[:, :3], teacher[:, :3], 2.0)  # a step of one class distils nothing
-    close(call.loss, apart / len(both) + 0.7 * 4 * kept)
-    assert len(old) == len(new)
+    close(found, apart / 32 + 0.7 * 4 * kept)
 
 
-def test_eeil_learns_all_and_then_balances_with_a_newer_teacher(untrained, step):
+def test_ss_il_draws_as_many_exemplars_as_new_clips_and_distils_the_old_network(step):
+    config = ss_il.Config(kd_weight=0.7, temperature=2.0)
+    before, after, (fit,) = learn(ss_il, step, config, {"steps": torch.tensor([3, 1])})
+    assert fit.loss is ss_il.ss_il_loss and fit.choices == ((3, 1), 2.0)
+    for name, clips in (("new", step.new), ("memory", step.memory)):
+        assert is_table_of(fit.tables[name], clips) and fit.tables[name].share == 8
+        close(fit.tables[name].rows["logits"], before.network(clips.features).detach())
+    assert after.tensors["steps"].tolist() == [3, 1]
+
+
+def test_eeil_loss_is_cross_entropy_and_distillation_by_step():
+    network, seen, old = network_of(6), clips_of(4, [0, 3, 5]), numbers(12, 4)
+    choices = eeil.Choices(steps=(2, 2), temperature=2.0)
+    batch = SimpleNamespace(seen=rows_of(seen, logits=old))
+    found = eeil.eeil_loss(network, batch, SimpleNamespace(kd_weight=0.7), choices)
+    logits = network(seen.features)
+    kept = kept_apart(logits[:, :2], old[:, :2], 2.0) + kept_apart(logits[:, 2:4], old[:, 2:], 2.0)
+    close(found, F.cross_entropy(logits, seen.labels) + 0.7 * 4 * kept)
+
+
+def test_eeil_learns_all_and_then_balances_with_a_newer_teacher(step):
     config = eeil.Config(kd_weight=0.7, temperature=2.0, balanced_rate=0.1)
-    before, after = learn(eeil, step, config, {"steps": torch.tensor([2, 2])})
-    first, second = untrained
+    training = replace(TRAINING, whole=phase(7, rate=RATE))
+    before, _, (first, second) = learn(
+        eeil, step, config, {"steps": torch.tensor([2, 2])}, training
+    )
     assert (first.name, second.name) == ("then_all", "balanced")
-    assert first.phase.learning_rate == pytest.approx(0.05)
-    assert second.phase.learning_rate == pytest.approx(0.005)
-    for call, part, teacher, steps in (
-        (first, join(step.new, step.memory), before.network, [2, 2]),
-        (second, None, first.network, [2, 2, 2]),
-    ):
-        if part is None:
-            part = er_ace.balanced_set(step, 4, Streams(0, 1).generator("balanced set"))
-            assert torch.bincount(part.labels).tolist() == [5] * 6
-        batch = batch_of(call, part)
-        logits, old = call.network(batch.features), teacher(batch.features)
-        kept = distil_by_step(logits, old, steps, 2.0)
-        close(call.loss, F.cross_entropy(logits, batch.labels) + 0.7 * kept)
-    assert set(after.epochs) == {"then_all", "balanced"}
+    assert (first.phase.updates, second.phase.updates) == (4, 3)
+    assert first.phase.learning_rate == pytest.approx(RATE)
+    assert second.phase.learning_rate == pytest.approx(0.1 * RATE)
+    assert first.choices == ((2, 2), 2.0) and second.choices == ((2, 2, 2), 2.0)
+    balanced = balanced_of(step)
+    assert torch.bincount(balanced.labels).tolist() == [5] * 6
+    assert is_table_of(first.tables["seen"], step.seen())
+    assert is_table_of(second.tables["seen"], balanced)
+    close(first.tables["seen"].rows["logits"], before.network(step.seen().features).detach())
+    # The network after the first part is where the second starts, and its teacher.
+    newer = second.network(balanced.features).detach()
+    close(second.tables["seen"].rows["logits"], newer)
+    assert newer.shape == (30, 6) and not torch.equal(
+        second.network.head.weight, first.network.head.weight
+    )
+
+
+def test_eeil_without_exemplars_has_one_part_with_all_updates():
+    config = eeil.Config(kd_weight=0.7, temperature=2.0, balanced_rate=0.1)
+    _, _, (fit,) = learn(eeil, step_of(0), config, {"steps": torch.tensor([4])})
+    assert fit.phase.updates == TRAINING.whole.updates
 
 
 # --- ER-ACE and the recipe
 
 
-def test_er_ace_is_asymmetric_on_one_batch(untrained, step):
-    learn(er_ace, step, er_ace.Config())
-    (call,) = untrained
-    memory = er_ace.balanced_set(step, 4, Streams(0, 1).generator("balanced set"))
-    new, replayed = step.new[call.rows[0]], memory[call.rows[1]]
-    logits = call.network(new.features)
+def test_er_ace_loss_is_asymmetric_on_one_batch():
+    network, new, old = network_of(6), clips_of(8, [4, 5]), clips_of(3, [0, 1, 2, 3, 4, 5], seed=3)
+    batch = SimpleNamespace(new=rows_of(new), memory=rows_of(old))
+    found = er_ace.er_ace_loss(network, batch, None, 4)
+    logits = network(new.features)
     masked = logits.masked_fill(torch.arange(6) < 4, -1e9)  # Mammoth: absent classes masked
     wanted = F.cross_entropy(masked, new.labels)
-    close(call.loss, wanted + F.cross_entropy(call.network(replayed.features), replayed.labels))
-    assert {row for _, rows in call.epoch for row in rows.tolist()} == set(range(30))  # 5 of each
+    close(found, wanted + F.cross_entropy(network(old.features), old.labels))
+    alone = er_ace.er_ace_loss(network, SimpleNamespace(new=rows_of(new), memory=None), None, 4)
+    close(alone, wanted)
+
+
+def test_er_ace_replays_clips_of_all_classes(step):
+    _, _, (fit,) = learn(er_ace, step, er_ace.Config())
+    assert fit.loss is er_ace.er_ace_loss and fit.choices == 4
+    assert is_table_of(fit.tables["new"], step.new)
+    assert is_table_of(fit.tables["memory"], balanced_of(step))
+    assert torch.bincount(fit.tables["memory"].rows["labels"]).tolist() == [5] * 6
+
+
+@pytest.mark.parametrize("first", [0, 4])
+@pytest.mark.parametrize("changes", [(0, 0, 0), (1, 4, 4)])
+def test_the_recipes_loss_adds_its_three_terms(changes, first):
+    settings = AugmentationSettings(*changes)
+    new, all_ = clips_of(8, [4, 5]), clips_of(2, [0, 1, 2, 3, 4, 5], seed=3)
+    draw, teacher = draw_changes(settings, new.features), frozen_copy(network_of(4, seed=9))
+    drawn = [draw(len(clips), seeded(seed)) for seed, clips in enumerate((new, all_))]
+    batch = SimpleNamespace(new=rows_of(new, **drawn[0]), balanced=rows_of(all_, **drawn[1]))
+    network = network_of(6)
+    choices = recipe.Choices(first, temperature=2.0)
+    module = WithParts(network, teacher=teacher)
+    found = recipe.recipe_loss(module, batch, SimpleNamespace(kd_weight=0.7), choices)
+    pairs = zip((new, all_), drawn, strict=True)
+    both = torch.cat([augment(clips.features, **changes) for clips, changes in pairs])
+    assert torch.equal(both, torch.cat([new.features, all_.features])) == (changes == (0, 0, 0))
+    kept = kept_apart(network(both)[:, :4], teacher(both), 2.0)
+    wanted = F.cross_entropy(network(both[:16])[:, first:], new.labels - first)
+    wanted = wanted + F.cross_entropy(network(both[16:]), all_.labels)
+    close(found, wanted + 0.7 * 4 * kept)
 
 
 @pytest.mark.parametrize(("rivals", "first"), [("new", 4), ("all", 0)])
-@pytest.mark.parametrize("changes", [(0, 0, 0), (1, 4, 4)])
-def test_the_recipe_adds_its_three_terms(untrained, step, changes, rivals, first):
-    settings = AugmentationSettings(*changes)
+def test_the_recipe_augments_and_distils_new_clips_and_the_balanced_set(step, rivals, first):
     config = recipe.Config(
         kd_weight=0.7,
         temperature=2.0,
         classifier="argmax",
         rivals=rivals,
-        augmentation=settings,
+        augmentation=AugmentationSettings(1, 4, 4),
     )
-    before, _ = learn(recipe, step, config)
-    (call,) = untrained
-    balanced = er_ace.balanced_set(step, 4, Streams(0, 1).generator("balanced set"))
-    new, all_ = step.new[call.rows[0]], balanced[call.rows[1]]
-    both = torch.cat([new.features, all_.features])
-    both = augmented(both, settings, Streams(0, 1).generator("augmentation"))
-    kept = kept_apart(call.network(both)[:, :4], before.network(both), 2.0)
-    n = len(new)
-    wanted = F.cross_entropy(call.network(both[:n])[:, first:], new.labels - first)
-    wanted = wanted + F.cross_entropy(call.network(both[n:]), all_.labels)
-    close(call.loss, wanted + 0.7 * 4 * kept)
-
-
-@pytest.mark.parametrize(("n_new", "n_balanced"), [(40, 9), (9, 40), (20, 20), (20, 0)])
-def test_an_epoch_of_the_recipe_is_the_larger_set_once(n_new, n_balanced):
-    batches = list(recipe.longer_once(n_new, n_balanced, 8, seeded()))
-    new, balanced = (torch.cat(rows).tolist() for rows in zip(*batches, strict=True))
-    larger, smaller = (new, balanced) if n_new >= n_balanced else (balanced, new)
-    assert sorted(larger) == list(range(max(n_new, n_balanced)))
-    assert set(smaller) == set(range(min(n_new, n_balanced)))
+    before, after, (fit,) = learn(recipe, step, config)
+    assert fit.loss is recipe.recipe_loss and fit.choices == (first, 2.0)
+    assert fit.numbers == {"kd_weight": 0.7}
+    assert is_table_of(fit.tables["new"], step.new)
+    assert is_table_of(fit.tables["balanced"], balanced_of(step))
+    drawn = [fit.tables[name].draw(8, seeded()) for name in ("new", "balanced")]
+    assert all(set(d) == {"shift", "hidden_frames", "hidden_bins"} for d in drawn)
+    x = step.new.features
+    close(fit.network.teacher(x), before.network(x))
+    assert after.n_classes == 6 and not after.tensors
 
 
 # --- GDumb
 
 
-def gdumb_from(seed, n_exemplars=5):
+def gdumb_from(seed):
     learner = Learner(network_of(4, seed=seed))
-    config = gdumb.Config(epochs=2)
-    return gdumb.learn_step(learner, step_of(n_exemplars), TRAINING, config, Streams(0, 1)).network
+    steps = gdumb.learn_step(learner, step_of(), gdumb.Config(), TRAINING, SEEDS)
+    return run(steps)[0].network
 
 
 def test_gdumb_takes_nothing_from_the_old_network():
@@ -232,16 +309,29 @@ def test_gdumb_takes_nothing_from_the_old_network():
         assert torch.equal(value, second.state_dict()[name]), name
 
 
-def test_gdumb_learns_from_a_balanced_part_of_k_clips(untrained, step):
-    learn(gdumb, step, gdumb.Config(epochs=9))
-    (call,) = untrained
-    assert sum(map(len, call.epoch)) == 20 // 6 * 6  # of 20 exemplars
-    assert call.phase.epochs == 9
-    memory = er_ace.balanced_set(step, 4, Streams(0, 1).generator("balanced set"))
+def test_gdumb_starts_like_a_new_network():
+    old = network_of(6, seed=20)
+    found = gdumb.reinitialised(old, seeded())
+    for block in found.blocks:
+        assert not block[-1].running_mean.any() and (block[-1].running_var == 1).all()
+        assert (block[-1].weight == 1).all() and not block[-1].bias.any()
+    assert not torch.equal(found.head.weight, old.head.weight)
+    assert found.head.weight.abs().max() <= 0.5  # 1 / sqrt(4 inputs)
+
+
+def test_gdumb_learns_from_a_balanced_part_of_k_clips(step):
+    _, _, (fit,) = learn(gdumb, step, gdumb.Config())
+    memory = balanced_of(step)
     part = memory[torch.cat([of_labels(memory, c, c + 1)[:3] for c in range(6)])]
-    assert torch.bincount(part.labels).tolist() == [3] * 6
-    batch = batch_of(call, part)
-    close(call.loss, F.cross_entropy(call.network(batch.features), batch.labels))
+    assert torch.bincount(part.labels).tolist() == [3] * 6  # of 20 exemplars
+    assert is_table_of(fit.tables["seen"], part) and fit.loss is gdumb.gdumb_loss
+    found = gdumb.gdumb_loss(fit.network, SimpleNamespace(seen=rows_of(part)), None, None)
+    close(found, F.cross_entropy(fit.network(part.features), part.labels))
+
+
+def test_gdumb_without_memory_learns_nothing():
+    _, after, fits = learn(gdumb, step_of(0), gdumb.Config())
+    assert fits == [] and after.n_classes == 6
 
 
 # --- generative replay
@@ -271,22 +361,60 @@ def test_the_autoencoders_loss_is_minus_the_evidence_lower_bound():
     normal = torch.distributions.Normal
     apart = torch.distributions.kl_divergence(normal(mean, spread), normal(0.0, 1.0)).sum(1)
     likelihood = decoded.log_prob(x).sum(1) + constant
-    close(model.loss(x, labels, noise), (apart - likelihood).mean())
+    batch = SimpleNamespace(points=SimpleNamespace(embeddings=x, labels=labels, noise=noise))
+    found = generative_replay.autoencoder_loss(model, batch, None, None)
+    close(found, (apart - likelihood).mean())
+
+
+def test_the_decoder_by_hand():
+    model = generative_replay.Autoencoder(1, 2, latent=1, hidden=2)
+    model.classes.weight.data = torch.tensor([[1.0, 0.0], [0.0, -9.0]])
+    model.classes.bias.data = torch.tensor([0.5, 1.0])
+    model.latent.weight.data = torch.tensor([[2.0], [0.0]])
+    model.out.weight.data, model.out.bias.data = torch.tensor([[1.0, 10.0]]), torch.tensor([0.1])
+    # Class 0, noise 3: hidden 1 + 0.5 + 6 = 7.5 and 1. Class 1, noise -3: 0.5 - 6 and 1 - 9, both
+    # cut at 0.
+    found = model.decode(torch.tensor([[3.0], [-3.0]]), torch.tensor([0, 1]))
+    close(found, torch.tensor([[17.6], [0.1]]))
+
+
+class Itself(torch.nn.Module):
+    """A network whose embeddings are its features; only the number of its classes counts."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.n_classes = n_classes
+
+    def embed(self, features):
+        return features
+
+
+def generator_of(points, labels, n_classes, config=GENERATOR, seeds=None, tensors=None):
+    """What generative replay keeps of embeddings, and the Fit of its decoder."""
+    learner = Learner(Itself(n_classes), tensors or {})
+    clips = replace(NO_CLIPS, features=points, labels=labels)
+    steps = generative_replay.state_after(learner, clips, NO_CLIPS, config, seeds or Seeds(0, 0))
+    kept, (fit,) = run(steps)
+    return kept.tensors, fit
+
+
+def three_gaussians():
+    """Embeddings of three classes far apart, in units far from 1."""
+    centres = torch.tensor([[90.0, 0, 5, 0], [0, 90.0, 5, 0], [0, 0, 5, 0.9]])
+    labels = torch.arange(300) % 3
+    return centres[labels] + torch.tensor([3.0, 3, 0.1, 0.03]) * numbers(300, 4), labels
 
 
 @pytest.fixture(scope="module")
 def generated():
-    """Three Gaussians far apart, in units far from 1, and a generator of them."""
-    centres = torch.tensor([[90.0, 0, 5, 0], [0, 90.0, 5, 0], [0, 0, 5, 0.9]])
-    labels = torch.arange(300) % 3
-    points = centres[labels] + torch.tensor([3.0, 3, 0.1, 0.03]) * numbers(300, 4)
-    tensors = generative_replay.train_generator(points, labels, 3, GENERATOR, Streams(0, 0))
-    return points, labels, tensors
+    """The three Gaussians, and a generator of them."""
+    points, labels = three_gaussians()
+    return points, labels, generator_of(points, labels, 3)[0]
 
 
 def test_the_generators_class_means_are_near_the_true_ones(generated):
     points, labels, tensors = generated
-    found, of = generative_replay.generator_of(tensors, GENERATOR)(600, seeded())
+    found, of = generative_replay.replay(tensors, GENERATOR, 600, seeded())
     assert torch.bincount(of).tolist() == [200] * 3
     for label in range(3):
         gap = found[of == label].mean(0) - points[labels == label].mean(0)
@@ -295,55 +423,95 @@ def test_the_generators_class_means_are_near_the_true_ones(generated):
 
 
 def test_the_generator_gives_each_class_its_turn_and_repeats(generated):
-    make = generative_replay.generator_of(generated[2], GENERATOR)
-    first, labels = make(7, seeded(1))
+    def make(seed):
+        return generative_replay.replay(generated[2], GENERATOR, 7, seeded(seed))
+
+    first, labels = make(1)
     assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert torch.equal(first, make(7, seeded(1))[0]) and not torch.equal(
-        first, make(7, seeded(2))[0]
-    )
+    assert torch.equal(first, make(1)[0]) and not torch.equal(first, make(2)[0])
+
+
+def test_the_decoders_noise_is_of_the_runs_own_generator():
+    points, labels = three_gaussians()
+    config = replace(GENERATOR, updates=3)
+
+    def tensors(seed):
+        torch.seed()  # torch's own generator, which does not count
+        return generator_of(points, labels, 3, config, Seeds(seed, 0))[0]
+
+    first, again, other = tensors(0), tensors(0), tensors(1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["out.weight"], other["out.weight"])
+    # Not the first weights alone: the noise of the updates differs as well.
+    _, fit = generator_of(points, labels, 3, config)
+    draw = fit.tables["points"].draw
+    a, b, c = (draw(64, seeded(seed))["noise"] for seed in (0, 0, 1))
+    assert a.shape == (64, 3) and torch.equal(a, b) and not torch.equal(a, c)
+    assert abs(a.mean()) < 0.3 and abs(a.std() - 1) < 0.2
 
 
 def test_the_generators_cost_is_the_bytes_of_its_tensors():
     learner = Learner(network_of(4))
     config = generative_replay.Config(feature_weight=1.0, latent=3, hidden=16, updates=2, rate=0.01)
-    clips = clips_of(6, [0, 1, 2, 3])
-    base = generative_replay.keep(learner, clips, NO_CLIPS, config, Streams(0, 0))
-    after = generative_replay.keep(
-        Learner(network_of(6), base.tensors), clips_of(6, [4, 5]), NO_CLIPS, config, Streams(0, 1)
-    )
+    base = state_after(generative_replay, learner, clips_of(6, [0, 1, 2, 3]), config=config)
+    wider = Learner(network_of(6), base.tensors)
+    after = state_after(generative_replay, wider, clips_of(6, [4, 5]), config=config)
     for kept, n_seen in ((base, 4), (after, 6)):
         cost = generative_replay.cost(kept.network, n_seen, config)
         assert cost.fixed == sum(value.nbytes for value in kept.tensors.values())
         assert cost.per_exemplar == 0
 
 
-def test_a_new_generator_learns_old_classes_from_the_old_one(monkeypatch, generated):
-    seen = {}
-
-    def spy(embeddings, labels, n_classes, config, streams):
-        seen.update(embeddings=embeddings, labels=labels, n_classes=n_classes)
-        return generated[2]
-
-    monkeypatch.setattr(generative_replay, "train_generator", spy)
-    learner, clips = Learner(network_of(5), generated[2]), clips_of(6, [3, 4])
-    generative_replay.keep(learner, clips, NO_CLIPS, GENERATOR, Streams(0, 1))
+def test_a_new_generator_learns_old_classes_from_the_old_one(generated):
+    points, labels = numbers(12, 4), torch.arange(12) % 2 + 3
+    tensors, fit = generator_of(points, labels, 5, seeds=SEEDS, tensors=generated[2])
+    rows = fit.tables["points"].rows
     # 12 clips of 2 new classes, and as many a class of the 3 old ones: 18.
-    assert torch.bincount(seen["labels"]).tolist() == [6] * 5 and seen["n_classes"] == 5
-    close(seen["embeddings"][:12], learner.network.embed(clips.features).detach())
-    draw = Streams(0, 1).generator("old embeddings")
-    replayed, _ = generative_replay.generator_of(generated[2], GENERATOR)(18, draw)
-    assert torch.equal(seen["embeddings"][12:], replayed)
+    assert torch.bincount(rows["labels"]).tolist() == [6] * 5
+    assert fit.network.n_classes == 5
+    draw = SEEDS.generator("old embeddings")
+    replayed, _ = generative_replay.replay(generated[2], GENERATOR, 18, draw)
+    both = torch.cat([points, replayed])
+    close(rows["embeddings"], (both - both.mean(0)) / (both.std(0) + 1e-6))
+    close(tensors["centre"], both.mean(0))
+    close(tensors["spread"], both.std(0))
 
 
-def test_generative_replay_adds_its_terms(untrained, generated):
-    step = StepClips(clips_of(12, [3, 4]), NO_CLIPS, NO_CLIPS, 0)
-    learner = Learner(network_of(3), generated[2])
-    generative_replay.learn_step(learner, step, TRAINING, GENERATOR, Streams(0, 1))
-    (call,) = untrained
-    batch = batch_of(call, step.new)
-    now, then = call.network.embed(batch.features), learner.network.embed(batch.features)
-    make = generative_replay.generator_of(generated[2], GENERATOR)
-    replayed, labels = make(len(batch) * 3 // 2, Streams(0, 1).generator("replay"))
-    logits = call.network.head(torch.cat([now, replayed]))
-    wanted = F.cross_entropy(logits, torch.cat([batch.labels, labels]))
-    close(call.loss, wanted + 0.7 * (now - then).square().mean())
+def test_the_decoder_is_learnt_with_adam_at_its_own_rate(generated):
+    _, fit = generator_of(*generated[:2], 3, replace(GENERATOR, updates=2))
+    assert fit.loss is generative_replay.autoencoder_loss
+    assert (fit.phase.updates, fit.phase.learning_rate) == (2, 0.01)
+    assert fit.phase.optimiser == "adam" and fit.phase.schedule == "constant"
+
+
+def test_generative_replay_loss_adds_its_terms():
+    network, seen, then = network_of(5), clips_of(6, [3, 4]), numbers(12, 4)
+    replayed, labels = numbers(9, 4, seed=1), torch.arange(9) % 3
+    batch = SimpleNamespace(
+        seen=rows_of(seen, embeddings=then),
+        replayed=SimpleNamespace(embeddings=replayed, labels=labels),
+    )
+    found = generative_replay.generative_replay_loss(
+        network, batch, SimpleNamespace(feature_weight=0.7), None
+    )
+    now = network.embed(seen.features)
+    logits = network.head(torch.cat([now, replayed]))
+    wanted = F.cross_entropy(logits, torch.cat([seen.labels, labels]))
+    close(found, wanted + 0.7 * (now - then).square().mean())
+
+
+def test_generative_replay_replays_as_many_of_each_old_class(generated):
+    step = StepClips(clips_of(12, [3, 4]), NO_CLIPS, NO_CLIPS, 0, 3, 2)
+    before, after, (fit,) = learn(generative_replay, step, GENERATOR, dict(generated[2]))
+    assert fit.loss is generative_replay.generative_replay_loss
+    assert fit.numbers == {"feature_weight": 0.7}
+    seen, replayed = fit.tables["seen"], fit.tables["replayed"]
+    assert (seen.share, replayed.share) == (16, 24)  # 8 of each of 2 and of 3 classes
+    assert is_table_of(seen, step.new)
+    close(seen.rows["embeddings"], before.network.embed(step.new.features).detach())
+    wanted, labels = generative_replay.replay(
+        generated[2], GENERATOR, 24 * TRAINING.whole.updates, SEEDS.generator("replay")
+    )
+    assert torch.equal(replayed.rows["embeddings"], wanted)
+    assert torch.equal(replayed.rows["labels"], labels)
+    assert after.tensors == dict(generated[2])

@@ -1,4 +1,4 @@
-"""Augmentation, stored features and grids: what a method's settings lean on."""
+"""Augmentation, stored features and grids: what a method's settings are made of."""
 
 import pandas as pd
 import pytest
@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from mtcil.core.errors import UserError
-from mtcil.learning.augmentation import AugmentationSettings, augmented
+from mtcil.learning.augmentation import AugmentationSettings, augment, draw_changes
 from mtcil.learning.memory import RANGE, stored
 from mtcil.running.grid import best_points, lines_for_settings, name_of, points_of
 
@@ -16,6 +16,11 @@ def seeded(seed=0):
 
 
 # --- augmentation
+
+
+def augmented(x, settings, generator):
+    """Each clip changed in its own way, as drawn from the generator."""
+    return augment(x, **draw_changes(settings, x)(len(x), generator))
 
 
 def test_shifts_by_hand():
@@ -59,6 +64,17 @@ def test_the_generator_decides():
     x, settings = torch.randn(9, 1, 8, 6, generator=seeded(1)), AugmentationSettings(2, 3, 3)
     first, again, other = (augmented(x, settings, seeded(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_change_by_hand():
+    # Frames 1 2 3, bins a and 10 a. Later by one: 1 1 2; frame 2 hidden; in clip 2 earlier by one,
+    # 2 3 3, and bin 1 hidden.
+    x = torch.tensor([[1.0, 10], [2, 20], [3, 30]]).expand(2, 1, 3, 2)
+    frames = torch.tensor([[False, False, True], [False, False, False]])
+    bins = torch.tensor([[False, False], [False, True]])
+    found = augment(x, torch.tensor([1, -1]), frames, bins)
+    assert found[0, 0].tolist() == [[1, 10], [1, 10], [0, 0]]
+    assert found[1, 0].tolist() == [[2, 0], [3, 0], [3, 0]]
 
 
 def test_masks_longer_than_a_clip_hide_it_whole():

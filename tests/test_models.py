@@ -1,11 +1,24 @@
-"""mtcil.learning.network and mtcil.learning.learner."""
+"""mtcil.learning.network and mtcil.running.models."""
+
+import copy
 
 import pytest
 import torch
 from conftest import NETWORK, blobs
 
-from mtcil.learning.learner import Learner, from_plain, predict, to_plain
-from mtcil.learning.network import Network, frozen_copy, in_batches, train_mode, widen_head
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import (
+    Network,
+    WithParts,
+    backbone_of,
+    copy_state,
+    frozen_copy,
+    in_batches,
+    train_mode,
+    widen_head,
+)
+from mtcil.learning.steps import largest_logit
+from mtcil.running.models import read_model, save_model, saved_updates
 from mtcil.settings.sections import NetworkSettings
 
 
@@ -76,17 +89,58 @@ def test_cached_maps_give_the_same_logits_as_the_whole_network():
     network = frozen_copy(new_network())
     x = blobs(8, 3, 0).features
     maps = in_batches(lambda part: network.maps(part, 0, 3), x, batch=7)
-    late = network.head(network.pool(network.maps(maps, 3)))
-    torch.testing.assert_close(late, network(x))
+    late = copy.deepcopy(network)
+    late.first = 3
+    torch.testing.assert_close(late(maps), network(x))
 
 
-def test_a_learner_survives_being_saved_without_pickle(tmp_path):
-    learner = Learner(new_network().eval(), {"means": torch.ones(3)}, "argmax", {"base": 7})
-    torch.save(to_plain(learner), tmp_path / "x.pt")
-    plain = torch.load(tmp_path / "x.pt", weights_only=True)
-    again = from_plain(plain, NETWORK, torch.device("cpu"))
+def test_dropouts_factors_multiply_the_last_maps_by_hand():
+    network, x = new_network().eval(), blobs(4, 3, 0).features
+    maps = network.maps(x)
+    keep = torch.zeros_like(maps)
+    assert torch.equal(network(x, keep), network.head.bias.expand(12, 3))
+    keep[:, 5, 1, 0] = 2.0  # one value of the channel is left, and twice as large
+    embeddings = network.embed(x, keep)
+    wanted = torch.zeros(12, 8)
+    wanted[:, 5] = 2 * maps[:, 5, 1, 0] / 4  # the mean over the 2 x 2 that are left of a clip
+    torch.testing.assert_close(embeddings, wanted)
+    torch.testing.assert_close(network(x, keep), network.head(wanted))
+    torch.testing.assert_close(network(x, torch.ones_like(maps)), network(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_untracked_rows_are_passed_alike_and_leave_the_statistics_alone(training):
+    network, x = new_network().train(training), blobs(4, 3, 0).features
+    before = copy_state(network)
+    quiet = network.embed(x, track=False)
+    assert all(torch.equal(before[name], v) for name, v in network.state_dict().items())
+    torch.testing.assert_close(quiet, network.embed(x))
+    moved = {n for n, v in network.state_dict().items() if not torch.equal(before[n], v)}
+    assert bool(moved) == training
+
+
+def test_parts_learn_with_the_network_unless_they_take_no_gradient():
+    heads, teacher = torch.nn.Linear(8, 5), frozen_copy(new_network(seed=1))
+    module = WithParts(new_network(), heads=heads, scale=torch.nn.Parameter(torch.ones(())))
+    module.teacher = teacher
+    assert backbone_of(module) is module.network and backbone_of(heads) is None
+    assert backbone_of(module.network) is module.network
+    train_mode(module, 3)
+    assert [block.training for block in module.network.blocks] == [False] * 3 + [True]
+    assert module.heads.training and not any(m.training for m in teacher.modules())
+    learning = {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad}
+    assert learning == {"network", "heads", "scale"}
+
+
+def test_a_base_model_survives_being_saved_without_pickle(tmp_path):
+    network, file = new_network().eval(), tmp_path / "x.pt"
+    save_model(network, 7, "a key", file)
+    plain = torch.load(file, weights_only=True)
+    assert (plain["key"], plain["updates"]) == ("a key", 7)
+    again, updates = read_model(file, "a key", NETWORK, 3, torch.device("cpu"))
     x = blobs(4, 3, 0).features
-    assert torch.equal(learner.network(x), again.network(x))
-    assert again.rule == "argmax" and again.epochs == {"base": 7}
-    assert torch.equal(again.tensors["means"], torch.ones(3))
-    assert torch.equal(predict(again, x), learner.network(x).argmax(1))
+    assert torch.equal(network(x), again(x)) and not again.training and updates == 7
+    assert saved_updates(file, "a key") == 7 and saved_updates(file, "another") is None
+    learner = Learner(again)
+    assert learner.n_classes == 3 and dict(learner.tensors) == {}
+    assert torch.equal(largest_logit(learner, x), network(x).argmax(1))

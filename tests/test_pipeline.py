@@ -35,7 +35,7 @@ STAGES = {
 }  # fmt: skip
 RECORDS = Path("metrics", "records")
 HEADLINE = "studies/tiny/metrics/headline.json"
-EPOCHS = "../../settings.yaml:base_training.fit.epochs"
+RATE = "../../settings.yaml:base_training.fit.learning_rate"
 # Says on stderr which copy of the package a process uses, and when a base model is probed.
 WHERE = "\nimport sys\nprint('mtcil from', __file__, file=sys.stderr)\n"
 PROBES = """
@@ -73,18 +73,9 @@ def replace_in(file: Path, old: str, new: str) -> None:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """The study after its first `dvc repro`; `main~1` is before it, `main` after it.
-
-    The epochs of base training are in settings.yaml, where an experiment can change them.
-    """
+    """The study after its first `dvc repro`; `main~1` is before it, `main` after it."""
     root = tmp_path_factory.mktemp("pipeline") / "project"
-    values = params("../..")
-    epochs = values["overrides"].pop("base_training")["fit"]["epochs"]
-    repository = new_repository(root, values)
-    text = (root / "settings.yaml").read_text("utf-8")
-    changed, n = re.subn(r"(?m)^(  fit: \{epochs: )\d+", rf"\g<1>{epochs}", text)
-    assert n == 1
-    (root / "settings.yaml").write_text(changed, "utf-8")
+    repository = new_repository(root, params("../.."))
     for name, code in (("__init__.py", WHERE), ("running/probe.py", PROBES)):
         with (root / "src" / "mtcil" / name).open("a") as file:
             file.write(code)
@@ -189,13 +180,15 @@ def test_another_headline_changes_what_is_shown(repository, experiments):
 @pytest.mark.parametrize("where", ["workspace", "temp"])
 def test_an_experiment_can_change_a_number_of_settings_yaml(clone, where):
     options = ["--temp"] if where == "temp" else []
-    command = ("exp", "run", *options, "--name", "three", "-S", f"{EPOCHS}=3", "train_base")
+    before = rows_of(clone.study / RECORDS / "train_base" / "words.csv")
+    command = ("exp", "run", *options, "--name", "rate", "-S", f"{RATE}=0.03", "train_base")
     said = clone.dvc(*command)
     assert ran(said) == {"train_base@words"} and work(said) == {"train": 6}
-    rows = show(clone, "three", "studies/tiny/metrics/records/train_base/words.csv").splitlines()
-    epochs = {(row["base"], row["epochs"]) for row in csv.DictReader(rows)}
-    assert {("single", "3"), ("multitask", "3")} <= epochs
-    assert "fit: {epochs: 3," in show(clone, "three", "settings.yaml")
+    text = show(clone, "rate", "studies/tiny/metrics/records/train_base/words.csv")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert len(rows) == len(before) == 6
+    assert not {row["key"] for row in rows} & {row["key"] for row in before}
+    assert "learning_rate: 0.03" in show(clone, "rate", "settings.yaml")
     changed = set(re.findall(r"^([\w@]+):$", clone.dvc("status", "dvc.yaml"), re.MULTILINE))
     ran_or_before = {"train_base@words", "download@words", "extract_features@words"}
     assert changed == (STAGES - ran_or_before if where == "workspace" else set())
@@ -247,7 +240,7 @@ def test_refused_overrides_leave_the_old_records(clone):
     for override, says in [
         ("exemplars=abc", "params.yaml: exemplars"),
         ("exemplars=-3", "params.yaml: exemplars"),
-        (f"{EPOCHS}=none", "../../settings.yaml: base_training.fit.epochs"),
+        (f"{RATE}=none", "../../settings.yaml: base_training.fit.learning_rate"),
         ("headline=h9", "params.yaml: headline"),
     ]:
         done = clone.run(sys.executable, "-m", "dvc", "exp", "run", "-S", override)

@@ -7,8 +7,8 @@ Each property was seen to fail with the code broken on purpose.
 import itertools
 from collections import Counter
 from functools import cache
-from itertools import accumulate
-from math import comb
+from itertools import accumulate, islice
+from math import ceil, comb
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,13 @@ from hypothesis.extra.numpy import arrays
 from untrained import TINY, TRAINING, network_of
 
 from mtcil.core.lookup import find
+from mtcil.learning.fit import Phase, draws
 from mtcil.learning.learner import Learner
 from mtcil.learning.memory import choose, herd, per_class, stored
 from mtcil.learning.protocol import PARTS, draw_class_order, draw_tasks, split_clips
 from mtcil.learning.split import SplitData
-from mtcil.learning.steps import Cost, MethodConfig
-from mtcil.learning.trajectory import Plan, keep_exemplars
+from mtcil.learning.steps import MethodConfig
+from mtcil.learning.trajectory import Plan, Run, choose_exemplars
 from mtcil.running.jobs import method_settings
 from mtcil.settings.files import read_study
 from mtcil.settings.sections import Heads, MemorySettings, SplitSettings
@@ -55,6 +56,7 @@ def allowed_bits() -> list[int]:
 
 
 BITS = allowed_bits()
+CLIP = 8 * 8 * 4  # bytes
 LIMITED = [name for name in STUDY.methods if method_settings(STUDY, name)[1].memory != "all"]
 
 
@@ -82,20 +84,29 @@ def test_a_memory_is_never_above_k_and_holds_the_same_of_each_class(
 ):
     kind, config = method_settings(STUDY, name, {"bits": bits})
     method, data = find("methods", kind), base_data(n_clips, sum(steps))
-    plan = Plan(steps, kind, config, TRAINING, MemorySettings(selection), budget, TINY)
+    memory_settings = MemorySettings(selection)
+    plan = Plan(steps, kind, config, TRAINING, "new_only", 0.2, memory_settings, budget, TINY)
+    run, in_all = Run(data, plan, method, seed), budget * CLIP
     memory: tuple[torch.Tensor, ...] = ()
     for step, n_seen in enumerate(accumulate(steps)):
         learner = Learner(network_of(n_seen))
-        memory = keep_exemplars(memory, learner, data, plan, method, seed, step)
+        memory = choose_exemplars(run, learner, memory, step)
         sizes = [len(rows) for rows in memory]
-        cost = method.cost(learner.network, n_seen, config) if hasattr(method, "cost") else Cost(0)
-        clip_bytes = 8 * 8 * bits / 8 + cost.per_exemplar
+        cost = method.cost(learner.network, n_seen, config)
+        fixed = cost.fixed if cost.fixed >= CLIP else 0  # less than a clip costs nothing
+        each = CLIP * bits / 32 + cost.per_exemplar
         assert len(sizes) == n_seen and max(sizes) == min(sizes)
-        if sum(sizes):
-            assert sum(sizes) * clip_bytes + cost.fixed <= budget * 8 * 8 * 4
-        most, afford = (sizes[0] + 1) * n_seen, budget * 8 * 8 * 4 - cost.fixed
-        full = sizes[0] == n_clips and selection != "official"
-        assert config.memory == "none" or full or most * clip_bytes > afford
+        m = sizes[0]
+        if m and not cost.share:
+            assert m * n_seen * each + fixed <= in_all
+        full = m == n_clips and selection != "official"
+        if not cost.share:
+            assert config.memory == "none" or full or (m + 1) * n_seen * each > in_all - fixed
+        else:  # of the whole clips of each class, the share of them rounded up is held apart
+            assert m * n_seen * each + n_seen * method.n_held(m, config) * CLIP + fixed <= in_all
+            whole = max(0, in_all - fixed) // (CLIP * n_seen)
+            held = ceil(cost.share * whole - 1e-9)
+            assert full or (m + 1) * each > (whole - held) * CLIP
         assert all(set(data.train.labels[rows].tolist()) <= {k} for k, rows in enumerate(memory))
 
 
@@ -148,6 +159,37 @@ def test_what_the_memory_stores_is_at_most_half_a_step_off(bits, values):
     half_step = levels.diff().max() / 2
     assert ((back - x).abs()[inside] <= half_step + 1e-6).all()
     assert torch.equal(back[~inside], levels[-1] * x[~inside].sign())
+
+
+# Training
+
+
+@given(st.integers(1, 40), st.integers(1, 50), seeds)
+def test_batches_are_full_and_take_every_row_once_per_shuffle(n_rows, share, seed):
+    generator = torch.Generator().manual_seed(seed)
+    parts = list(islice(draws(n_rows, share, generator), 2 * n_rows))
+    assert all(len(part) == share for part in parts)
+    for shuffle in torch.cat(parts).split(n_rows):
+        assert sorted(shuffle.tolist()) == list(range(n_rows))
+
+
+@given(st.integers(1, 5000), st.integers(1, 50))
+def test_checks_are_spread_evenly_and_the_last_is_after_the_last_update(updates, checks):
+    phase = Phase(updates, 0.1, checks=checks)
+    found = [update for update in range(1, updates + 1) if phase.is_check(update)]
+    assert len(found) == min(updates, checks) and found[-1] == updates
+    gaps = {after - before for before, after in itertools.pairwise([0, *found])}
+    assert max(gaps) - min(gaps) <= 1
+
+
+@given(st.integers(1, 5000), st.floats(1e-4, 10))
+def test_a_cosine_starts_at_the_whole_rate_and_only_falls(updates, rate):
+    phase = Phase(updates, rate, "cosine")
+    rates = [phase.rate(update) for update in range(updates)]
+    assert rates[0] == rate and rates[-1] > 0
+    assert all(after < before for before, after in itertools.pairwise(rates))
+    # Symmetric about the middle: as far above half the rate as below it.
+    assert np.allclose([*rates[1:]], [rate - later for later in reversed(rates[1:])])
 
 
 # Protocol

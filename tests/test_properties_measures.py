@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from untrained import network_of
 
-from mtcil.learning.augmentation import AugmentationSettings, augmented
+from mtcil.learning.augmentation import AugmentationSettings, augment, draw_changes
 from mtcil.learning.losses import distillation_loss, make_task_table, multitask_loss
 from mtcil.learning.network import widen_head
 from mtcil.records.measures import (
@@ -201,7 +201,8 @@ def test_augmentation_shifts_and_masks_no_more_than_it_may(shape, most, seed):
     most = (most[0], min(most[1], n_frames), min(most[2], n_bins))
     x = torch.from_numpy(rng(seed).normal(size=(n, 1, n_frames, n_bins)).astype(np.float32))
     before = x.clone()
-    made = augmented(x, AugmentationSettings(*most), torch.Generator().manual_seed(seed))
+    draw = draw_changes(AugmentationSettings(*most), x)
+    made = augment(x, **draw(n, torch.Generator().manual_seed(seed)))
     assert torch.equal(x, before) and made.shape == x.shape and made.dtype == x.dtype
     places = torch.arange(n_frames)
     for clip, old in zip(made[:, 0], x[:, 0], strict=True):

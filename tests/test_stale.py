@@ -6,10 +6,13 @@ Every value of both settings files is changed in turn, and every file of the pac
 import copy
 import dataclasses
 import functools
+import importlib
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
@@ -24,7 +27,9 @@ from mtcil.running.jobs import (
     RunJob,
     Variant,
     base_jobs,
+    comparison_training,
     method_settings,
+    own_training,
     run_jobs,
 )
 from mtcil.running.probe import ProbeJob, probe_jobs
@@ -36,18 +41,41 @@ BASE = "multitask"
 # What a base model, and what the steps after it, depend on: places in the settings.
 OF_BASE = (
     "datasets.words.classes", "datasets.words.steps", "datasets.words.class_order",
-    "networks.tiny", "split", "base_training", "seeds",
+    "datasets.words.updates.base", "networks.tiny", "split", "base_training", "seeds",
     *(f"base_models.words.{BASE}.{name}" for name in ("heads", "passes", "control", "order_seed")),
 )  # fmt: skip
-OF_STEPS = (*OF_BASE, "step_training", "memory", "exemplars", "datasets.words.exemplars")
+MEMORY = ("memory", "exemplars", "datasets.words.exemplars")
+LENGTHS = ("datasets.words.updates.head_first", "datasets.words.updates.then_all")
+OF_STEPS = (*OF_BASE, *MEMORY, *LENGTHS, "step_training")
+OF_COMPARED = (
+    *OF_BASE, *MEMORY, "datasets.words.updates.compare", "comparison.training",
+    "comparison.head_first_share",
+)  # fmt: skip
+# The same of the runs of other stages, from the same base models.
+OF_STAGES = {
+    "compare_methods": (
+        *OF_COMPARED, "comparisons.words.methods",
+        *(f"comparison.tuned.{name}" for name in ("ccil", "replay", "icarl")),
+    ),
+    "tune_methods": (*OF_COMPARED, "tunings.words.methods", "comparison.grids.replay"),
+    "sweep_epochs": (
+        *OF_STEPS, "schedules.small_rate", "datasets.words.clips_per_class",
+        *(f"epoch_sweeps.words.{name}" for name in ("schedules", "epochs", "method")),
+    ),
+}  # fmt: skip
 # Where any other value would not do; for names of rows, the name of another row.
 OTHER: dict[str, Any] = {
     "datasets.words.class_order": ("yes", "no", "up", "left", "down"),
     "datasets.words.steps": (3, 2),
+    "datasets.words.clips_per_class": 480,
     f"base_models.words.{BASE}.heads": "3-2-2",
     f"base_models.words.{BASE}.control": "shuffled_labels",
     f"base_models.words.{BASE}.passes": "shared",
     f"base_models.words.{BASE}.order_seed": 7,
+    "comparisons.words.methods": ("ccil", "replay", "lwf"),
+    "tunings.words.methods": ("lwf",),
+    "epoch_sweeps.words.method": "replay",
+    "comparison.head_first_share": 0.7,
 }
 # Names of rows, and which base models there are; tested below.
 APART = (
@@ -107,6 +135,31 @@ def runs_of(study: Study, files: Path, row: str = BASE, **changes: Any) -> list[
 
 def step_keys(study: Study, files: Path, row: str = BASE, **changes: Any) -> list[str]:
     return [job.key for job in runs_of(study, files, row, **changes)]
+
+
+def variants_of(stage: str, study: Study) -> list[Variant]:
+    """What a stage of pipeline/ asks for; nothing is learnt."""
+    with (
+        mock.patch.object(sys, "path", [str(ROOT / "pipeline"), *sys.path]),
+        mock.patch.object(sys, "excepthook", sys.excepthook),
+    ):
+        module = importlib.import_module(stage)
+    if stage != "tune_methods":
+        with mock.patch.object(module, "learn_variants") as learn:
+            module.main(study, "words")
+        return learn.call_args.args[-1]
+    with (
+        mock.patch.object(module, "bases_of"),
+        mock.patch.object(module, "run_jobs", side_effect=InterruptedError) as ask,
+        pytest.raises(InterruptedError),
+    ):
+        module.main(study, "words")
+    return ask.call_args.args[-1]
+
+
+def stage_keys(stage: str, study: Study, files: Path) -> list[str]:
+    variants = variants_of(stage, study)
+    return [job.key for job in run_jobs(study, bases_of(study, files), variants)]
 
 
 def both_keys(study: Study, files: Path, row: str = BASE) -> list[str]:
@@ -178,6 +231,19 @@ def test_a_changed_value_is_another_run_where_it_matters_and_no_other(study, fil
         assert (step_keys(other, files) != steps) == is_below(place, OF_STEPS), place
 
 
+@pytest.mark.parametrize("stage", OF_STAGES)
+def test_a_changed_value_is_another_run_of_the_stages_that_read_it(study, files, stage):
+    """The lengths of steps are compare_methods' and tune_methods' own, and so is what they keep."""
+    places, before = OF_STAGES[stage], stage_keys(stage, study, files)
+    assert len(set(before)) == len(before) >= 4
+    found = [place for place in leaves(study) if not is_below(place, APART)]
+    assert all(any(is_below(one, (place,)) for one in found) for place in places)
+    assert len(found) > 150
+    for place in found:
+        other = stage_keys(stage, changed(study, place), files)
+        assert (other != before) == is_below(place, places), place
+
+
 def test_an_override_counts_as_the_value_itself(study, files, tmp_path):
     """A key has the number, and not the place where it is written."""
     shared = yaml.safe_load((ROOT / "settings.yaml").read_text("utf-8"))
@@ -191,19 +257,23 @@ def test_an_override_counts_as_the_value_itself(study, files, tmp_path):
     written = read_study(tmp_path / "params.yaml")
     assert both_keys(written, files) == both_keys(study, files)
     base, steps = base_keys(study, files), step_keys(study, files)
-    for place, of_base, of_steps in (
-        ("base_training.fit.epochs", True, True),
-        ("networks.tiny.dropout", True, True),
-        ("step_training.then_all.learning_rate", False, True),
-        ("methods.ccil.kd_weight", False, True),
-        ("methods.replay.bits", False, False),
-        ("comparison.training.then_all.epochs", False, False),
-        ("schedules.large_rate", False, False),
-        ("probes.slda.shrinkage", False, False),
+    for place, value, of_base, of_steps in (
+        ("base_training.fit.patience", 16, True, True),
+        ("base_training.task_reduction", "sum", True, True),
+        ("base_training.statistics", "all_tasks", True, True),
+        ("networks.tiny.dropout", 0.25, True, True),
+        ("step_training.then_all.learning_rate", 0.25, False, True),
+        ("step_training.head_first.patience", 16, False, True),
+        ("methods.ccil.kd_weight", 0.25, False, True),
+        ("methods.replay.bits", 16, False, False),
+        ("comparison.training.then_all.learning_rate", 0.25, False, False),
+        ("comparison.head_first_share", 0.25, False, False),
+        ("schedules.large_rate", 0.25, False, False),
+        ("probes.slda.shrinkage", 0.25, False, False),
     ):
         assert place.split(".")[0] in SHARED
         values = params(".")
-        change(values, place, 0.25 if not place.endswith(("epochs", "bits")) else 16)
+        change(values, place, value)
         write_params(tmp_path, values)
         other = read_study(tmp_path / "params.yaml")
         assert (base_keys(other, files) != base) == of_base, place
@@ -290,6 +360,8 @@ def test_the_control_that_trains_longer_depends_on_the_heads_of_multitask(study,
         ({"settings": {"losses": "CE_N"}}, False),
         ({"settings": {"learning_rate": 0.3}}, False),
         ({"measured": "validation"}, False),
+        ({"validation": "memory"}, False),
+        ({"validation_share": 0.3}, False),
         ({"method": "icarl"}, False),
         # Labels of records; what they stand for is in `settings` and `training`.
         ({"name": "other"}, True),
@@ -312,11 +384,11 @@ def test_labels_are_in_the_records_and_not_in_the_key(study, files):
 
 
 def test_a_variants_own_training_counts(study, files):
-    own = study.comparison.training
+    own = comparison_training(study, "words")
     trainings = [None, own, *(changed(own, place) for place in leaves(own))]
     found = [tuple(step_keys(study, files, training=training)) for training in trainings]
-    assert len(set(found)) == len(trainings) > 10
-    same = step_keys(study, files, training=study.step_training)
+    assert len(set(found)) == len(trainings) > 20
+    same = step_keys(study, files, training=own_training(study, "words"))
     assert same == step_keys(study, files)
 
 
@@ -511,10 +583,12 @@ def after_adding(
 def test_changed_code_that_a_run_reaches_is_another_run_and_no_other_code_is(study, files, package):
     method = package / "methods" / "ccil.py"
     learning, rows = package / "learning", package / "records" / "rows.py"
-    of_base = files_reached([learning / "base_step.py", learning / "split.py"])
+    executor = package / "running" / "alone.py"
+    of_base = files_reached([learning / "base_step.py", learning / "split.py", executor])
     of_steps = of_base | files_reached([learning / "trajectory.py", method, rows])
     assert len(of_base) > 10 and len(of_steps) > 20
-    for file in (learning / "fit.py", learning / "network.py", package / "core" / "randomness.py"):
+    core = package / "core" / "randomness.py"
+    for file in (learning / "fit.py", learning / "network.py", core, executor):
         assert file in of_base
     for file in (learning / "memory.py", method, package / "records" / "measures.py"):
         assert file in of_steps - of_base

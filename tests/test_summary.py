@@ -13,7 +13,6 @@ from untrained import network_of
 
 from mtcil.core.errors import UserError
 from mtcil.figures import exemplars, steps
-from mtcil.learning.learner import Learner
 from mtcil.learning.probing import Probe
 from mtcil.learning.split import SplitData
 from mtcil.probes import ncm
@@ -195,8 +194,8 @@ def rows_of(run, key, sizes=(3, 1)):
     """What `step_rows` gives for a run of two steps."""
     results = [
         SimpleNamespace(
-            confusion=np.full((n, n), 1) + 5 * np.eye(n, dtype=np.int64), epochs={"base": 2},
-            memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
+            confusion=np.full((n, n), 1) + 5 * np.eye(n, dtype=np.int64), updates={"base": 2},
+            clips_passed=64, memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
         )
         for n in np.cumsum(sizes)
     ]  # fmt: skip
@@ -215,10 +214,20 @@ def test_step_records_carry_the_key_of_their_run_in_the_last_column(tmp_path):
     assert all(row["seed"] == 1 for table in TABLES for row in known["key2"][table])
 
 
+def test_step_records_add_up_the_updates_of_all_phases():
+    result = SimpleNamespace(
+        confusion=np.eye(3, dtype=np.int64), updates={"head_first": 3, "then_all": 5},
+        clips_passed=8 * 64, memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
+    )  # fmt: skip
+    (row,) = step_rows(run_of(), (3,), [result], "key")["records"]
+    assert (row["updates"], row["phases"]) == (8, "head_first:3 then_all:5")
+    assert row["clips_passed"] == 512
+
+
 def test_probe_records_carry_the_key_of_their_probe(tmp_path, monkeypatch):
     clips = blobs(6, 4, 0)
     data = SplitData(tuple("abcd"), {}, clips, clips, clips)
-    monkeypatch.setattr(probe, "read_model", lambda *_: Learner(network_of(2)))
+    monkeypatch.setattr(probe, "read_model", lambda *_: (network_of(2), 3))
     monkeypatch.setattr(probe, "load_split", lambda *_: data)
     base = SimpleNamespace(
         name=BaseName("gsc", "random", "single", "2", "separate", "none"), key="of the base model",

@@ -26,6 +26,7 @@ def params(root: str) -> dict[str, Any]:
     words = values["datasets"]["words"] | {
         "classes": ["yes", "no", "up", "down", "left"], "clips_per_class": 24, "steps": [3, 1, 1],
         "exemplars": 12, "network": "tiny",
+        "updates": {"base": 4, "head_first": 2, "then_all": 2, "compare": 4},
     }  # fmt: skip
     values |= {
         "root": root,
@@ -59,14 +60,9 @@ def params(root: str) -> dict[str, Any]:
                     "dropout": 0.5,
                 }
             },
-            "base_training": {"fit": {"epochs": 2}},
-            "step_training": {
-                "head_first": {"epochs": 1}, "then_all": {"epochs": 1}, "frozen_blocks": 1,
-            },
+            "step_training": {"frozen_blocks": 1},
             "comparison": {
-                "training": {
-                    "head_first": {"epochs": 1}, "then_all": {"epochs": 1}, "frozen_blocks": 1,
-                },
+                "training": {"frozen_blocks": 1},
                 "grids": {"replay": {"learning_rate": [0.01, 0.05]}},
             },
         },

@@ -1,41 +1,43 @@
-"""What tests share that train nothing: noisy clips, untrained networks, a stand-in for `fit`."""
+"""What tests of methods share: noisy clips, untrained networks, batches and steps made by hand."""
 
-import copy
+from collections.abc import Generator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from conftest import SGD, blobs, phase
 from tiny_study import write_params
+from torch import Tensor, nn
 
-from mtcil.core.lookup import find, names
-from mtcil.learning import importance as _importance
 from mtcil.learning.clips import Clips, of_labels
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Fit, Seeds
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
-from mtcil.learning.steps import StepClips
+from mtcil.learning.steps import StepClips, StepTraining
+from mtcil.running.alone import train
 from mtcil.running.jobs import BaseJob, Folders, base_jobs
 from mtcil.running.models import save_model
 from mtcil.settings.files import read_study
-from mtcil.settings.sections import NetworkSettings, StepTrainingSettings
+from mtcil.settings.sections import NetworkSettings
 
 TINY = NetworkSettings((4, 4), (3, 3), (1, 1), (2, 2), 0.5)
-TRAINING = StepTrainingSettings(SGD, phase(1), phase(2, rate=0.05), 1, "new_only", 0.2)
+RATE = 0.05  # of the phase in which all learns
+TRAINING = StepTraining(SGD, phase(2), phase(4, rate=RATE), 1, phase(6, rate=RATE))
 NO_CLIPS = Clips(torch.empty(0, 1, 8, 8), torch.empty(0, dtype=torch.int64))
+SEEDS = Seeds(0, 1)
 
 
-def seeded(seed=0):
+def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def numbers(*shape, seed=0):
+def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=seeded(seed))
 
 
-def network_of(n_classes, seed=0):
+def network_of(n_classes: int, seed: int = 0) -> Network:
     """A network whose BatchNorm statistics are not the first ones, so that they count."""
     network = Network(TINY, n_classes, seeded(seed)).eval()
     for block in network.blocks:
@@ -44,7 +46,7 @@ def network_of(n_classes, seed=0):
     return network
 
 
-def clips_of(n_per_class, classes, seed=0):
+def clips_of(n_per_class: int, classes: list[int], seed: int = 0) -> Clips:
     """Clips of noise about the class's patch: no batch of them is easy."""
     clips = blobs(n_per_class, max(classes) + 1, seed)
     rows = torch.cat([of_labels(clips, label, label + 1) for label in classes])
@@ -52,64 +54,99 @@ def clips_of(n_per_class, classes, seed=0):
     return Clips(noisy, clips.labels)[rows]
 
 
-def step_of(n_exemplars=5):
+def step_of(n_exemplars: int = 5) -> StepClips:
     """Four old classes with some exemplars each, two new ones with 12 clips each."""
     memory = clips_of(n_exemplars, [0, 1, 2, 3], seed=3) if n_exemplars else NO_CLIPS
-    return StepClips(clips_of(12, [4, 5]), memory, NO_CLIPS, 4 * n_exemplars // 6)
+    return StepClips(clips_of(12, [4, 5]), memory, NO_CLIPS, 4 * n_exemplars // 6, 4, 2)
 
 
-def learn(method, step, config, tensors=None, rule="argmax", training=TRAINING):
-    """The learner before a step, and the one after it."""
-    learner = Learner(network_of(4), tensors or {}, rule)
-    return learner, method.learn_step(learner, step, training, config, Streams(0, 1))
+def rows_of(clips: Clips, **more: Tensor | None) -> SimpleNamespace:
+    """A batch of clips, as a loss is given it, without dropout unless `keep` is given."""
+    return SimpleNamespace(
+        **{"features": clips.features, "labels": clips.labels, "keep": None, **more}
+    )
 
 
-def without_training(monkeypatch):
-    """Replace `fit_whole` by something that moves the network at random instead.
+def run(steps: Generator[Fit, Any, Any], execute: Any = None) -> tuple[Any, list[Fit]]:
+    """What a method's generator gives, and every Fit that it asked for.
 
-    Returns:
-        A list that gets, at each call, the rows and the loss of the first batch, a copy of the
-        network that gave it, and what else was asked for.
+    Args:
+        execute: (fit) -> the module sent back; by default it is trained.
     """
-    calls = []
-
-    def stand_in(network, batches, loss, clips, training, streams, report, **more):
-        draw = seeded(len(calls) + 7)
-        with torch.no_grad():
-            for value in network.parameters():
-                value += 0.1 * torch.randn(value.shape, generator=draw)
-        epoch = list(batches(seeded()))
-        calls.append(
-            SimpleNamespace(
-                rows=epoch[0], epoch=epoch, loss=loss(epoch[0]), network=copy.deepcopy(network),
-                **more,
-            )
-        )  # fmt: skip
-        return {more.get("name", "then_all"): 1}
-
-    for module in (_importance, *(find("methods", name) for name in names("methods"))):
-        if hasattr(module, "fit_whole"):
-            monkeypatch.setattr(module, "fit_whole", stand_in)
-    return calls
+    fits: list[Fit] = []
+    try:
+        fit = next(steps)
+        while True:
+            fits.append(fit)
+            fit = steps.send(execute(fit) if execute else train(fit).module)
+    except StopIteration as ended:
+        return ended.value, fits
 
 
-def kept_apart(logits, old_logits, t):
+def learn(
+    method: ModuleType,
+    step: StepClips,
+    config: Any,
+    tensors: dict[str, Tensor] | None = None,
+    training: StepTraining = TRAINING,
+    execute: Any = None,
+) -> tuple[Learner, Learner, list[Fit]]:
+    """The learner before a step, the one after it, and every Fit between."""
+    learner = Learner(network_of(step.n_old), tensors or {})
+    after, fits = run(method.learn_step(learner, step, config, training, SEEDS), execute)
+    return learner, after, fits
+
+
+def state_after(
+    method: ModuleType,
+    learner: Learner,
+    clips: Clips = NO_CLIPS,
+    memory: Clips = NO_CLIPS,
+    config: Any = None,
+    seeds: Seeds = SEEDS,
+) -> Learner:
+    """The learner with what a method keeps after a step."""
+    return run(method.state_after(learner, clips, memory, config, seeds))[0]
+
+
+def kept_apart(logits: Tensor, old_logits: Tensor, t: float) -> Tensor:
     """KL(softmax(old / T) || softmax(new / T)), mean over the batch, summed over classes; plain."""
     p, q = (old_logits / t).softmax(1), (logits / t).softmax(1)
     return (p * (p.log() - q.log())).sum(1).mean()
 
 
-def close(found, wanted, tolerance=1e-5):
+def close(found: Any, wanted: Any, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(
         torch.as_tensor(found), torch.as_tensor(wanted), rtol=tolerance, atol=tolerance,
         check_dtype=False,
     )  # fmt: skip
 
 
-def batch_of(call, clips):
-    """The clips of the first batch, of a method whose epochs are all of `clips` once."""
-    assert sorted(torch.cat(call.epoch).tolist()) == list(range(len(clips)))
-    return clips[call.rows]
+class Fixed(nn.Module):
+    """Logits as given, whatever the features."""
+
+    def __init__(self, logits: Tensor):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
+        return self.logits
+
+
+class Embedded(nn.Module):
+    """A network whose features are their own embeddings."""
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        super().__init__()
+        self.head = nn.Linear(weight.shape[1], len(weight))
+        self.head.weight.data, self.head.bias.data = weight, bias
+        self.n_classes = len(weight)
+
+    def embed(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
+        return features
+
+    def forward(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
+        return self.head(features)
 
 
 def made_study(folder: Path, values: dict[str, Any], n_clips: int = 12) -> None:
@@ -137,4 +174,4 @@ def bases_of(folder: Path) -> list[BaseJob]:
 
 def save_untrained(job: BaseJob) -> None:
     network = Network(job.network, job.dataset.steps[0], seeded(job.seed)).eval()
-    save_model(Learner(network, epochs={"base": 2}), job.key, job.file)
+    save_model(network, 2, job.key, job.file)

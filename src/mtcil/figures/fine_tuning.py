@@ -20,6 +20,7 @@ NAMES = {
     "cosine": "all layers, cosine from the large rate",
     "small": "all layers, small rate",
 }
+UPDATES = "updates of a step"
 KEYS = ["dataset", "split", "base", "heads"]
 
 
@@ -50,20 +51,20 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _last(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """Old and new accuracy of each seed after the last step, and the epochs of all steps."""
+    """Old and new accuracy of each seed after the last step, and the mean updates of a step."""
     last = runs[runs["step"] == runs["step"].max()].set_index("seed")
-    epochs = runs[runs["step"] > 0].groupby("seed")["epochs"].mean()
+    updates = runs[runs["step"] > 0].dropna(subset="updates").groupby("seed")["updates"].mean()
     return {
         "old, last step": last["old_accuracy"].to_dict(),
         "new, last step": last["new_accuracy"].to_dict(),
-        "epochs of a step": epochs.to_dict(),
+        **({UPDATES: updates.astype(float).to_dict()} if len(updates) else {}),
     }
 
 
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per schedule and end: the average, its difference, old and new after the last step."""
     header = [
-        "dataset", "heads", "schedule", "epochs", "epochs trained", "average",
+        "dataset", "heads", "schedule", "epochs", UPDATES, "average",
         "against two steps, early stopping", "old, last step", "new, last step",
     ]  # fmt: skip
     lines = []
@@ -75,7 +76,8 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             [
                 dataset, heads, NAMES[schedule],
                 "early stopping" if stopping == "early" else stopping,
-                f"{by_name.loc['epochs of a step', 'mean']:.0f}", _text(average),
+                f"{by_name.loc[UPDATES, 'mean']:.0f}" if UPDATES in by_name.index else "",
+                _text(average),
                 gap_text(average, "gain_"),
                 *(_text(by_name.loc[m]) for m in ("old, last step", "new, last step")),
             ]

@@ -3,6 +3,8 @@
 Masks after Park et al.: SpecAugment (Interspeech 2019), without time warping.
 """
 
+from collections.abc import Callable
+
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -20,26 +22,44 @@ class AugmentationSettings:
     mask_bins: Count  # bins in a row set to 0
 
 
-def augmented(
-    features: Tensor, settings: AugmentationSettings, generator: torch.Generator
-) -> Tensor:
+def draw_changes(
+    settings: AugmentationSettings, features: Tensor
+) -> Callable[[int, torch.Generator], dict[str, Tensor]]:
+    """What draws the changes of a batch: (n, generator) -> what `augment` takes, on CPU.
+
+    Numbers are drawn uniformly from 0 (shifts: from minus the most) to the most, both included.
+
+    Args:
+        features: (..., n_frames, n_bins), for their size.
+    """
+    n_frames, n_bins = features.shape[-2:]
+
+    def draw(n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        most = settings.shift
+        return {
+            "shift": torch.randint(-most, most + 1, (n,), generator=generator),
+            "hidden_frames": _bands(n, n_frames, settings.mask_frames, generator),
+            "hidden_bins": _bands(n, n_bins, settings.mask_bins, generator),
+        }
+
+    return draw
+
+
+def augment(features: Tensor, shift: Tensor, hidden_frames: Tensor, hidden_bins: Tensor) -> Tensor:
     """Each clip changed in its own way.
 
     Args:
         features: (batch, 1, n_frames, n_bins), normalised.
-        settings: how much; numbers are drawn uniformly from 0 to the most, both included.
-        generator: on CPU; draws them.
+        shift: (batch,) frames, either way; the first or last frame fills the gap.
+        hidden_frames: (batch, n_frames) bool, set to 0, the mean of normalised features.
+        hidden_bins: (batch, n_bins) bool, the same for bins.
     """
-    n, _, n_frames, n_bins = features.shape
-    places = torch.arange(n_frames)
-    if settings.shift:
-        by = torch.randint(-settings.shift, settings.shift + 1, (n, 1), generator=generator)
-        rows = (places - by).clamp(0, n_frames - 1).to(features.device)
-        features = features.gather(2, rows[:, None, :, None].expand(features.shape))
-    masked = torch.zeros(n, n_frames, n_bins, dtype=torch.bool)
-    masked |= _bands(n, n_frames, settings.mask_frames, generator).unsqueeze(2)
-    masked |= _bands(n, n_bins, settings.mask_bins, generator).unsqueeze(1)
-    return features.masked_fill(masked.unsqueeze(1).to(features.device), 0.0)
+    n_frames = features.shape[2]
+    places = torch.arange(n_frames, device=features.device)
+    rows = (places - shift.unsqueeze(1)).clamp(0, n_frames - 1)
+    shifted = features.gather(2, rows[:, None, :, None].expand(features.shape))
+    hidden = hidden_frames.unsqueeze(2) | hidden_bins.unsqueeze(1)
+    return torch.where(hidden.unsqueeze(1), 0.0, shifted)
 
 
 def _bands(n: int, length: int, most: int, generator: torch.Generator) -> Tensor:

@@ -1,159 +1,149 @@
 """The base step: several classification tasks on one backbone (paper, section 3.2)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtcil.learning.clips import Clips
-from mtcil.learning.fit import Streams, endless, fit, shuffled, validator
+from mtcil.learning.clips import Clips, of_labels
+from mtcil.learning.fit import Fit, Phase, Seeds, Steps, Table, Validation
 from mtcil.learning.losses import TaskTable, make_task_table, multitask_loss
-from mtcil.learning.network import Network, draw_uniform
+from mtcil.learning.network import Network, WithParts, draw_uniform
 from mtcil.settings.sections import BaseTrainingSettings, NetworkSettings
 
 
-def train_base(
+class BaseChoices(NamedTuple):
+    """What base models must share to be trained together.
+
+    Attributes:
+        sizes: classes of each task except the full one, whose logits lie side by side.
+        track_all: whether the smaller tasks' batches move BatchNorm's running statistics too.
+    """
+
+    sizes: tuple[int, ...]
+    track_all: bool
+
+
+def learn_base(
     train: Clips,
     validation: Clips,
     tasks: list[tuple[int, ...]],
     passes: str,
     network_settings: NetworkSettings,
     settings: BaseTrainingSettings,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
+    phase: Phase,
+    seeds: Seeds,
     shuffled_labels: bool = False,
-) -> tuple[Network, int]:
-    """Learn the base classes with one head per task; keep the backbone and the full head.
+) -> Steps[Network]:
+    """Learn the base classes with one head per task; the result is the backbone and full head.
 
-    Hard parameter sharing: the tasks differ in their heads alone. Their losses are summed and
-    one optimiser step is made. Validation accuracy is that of the full head.
+    Hard parameter sharing: the tasks differ in their heads only. The loss is the full task's plus
+    `task_weight` times the mean (or sum, `task_reduction`) of the smaller tasks' losses.
+    Validation accuracy is that of the full head.
 
     Args:
         train: training clips of the base classes.
         validation: validation clips of the base classes.
         tasks: classes of each task; the first holds all base classes.
-        passes: `separate`: each task draws its own batch from its own classes and has its own
+        passes: `separate`: each task draws its own rows from its own classes and has its own
             forward pass, as the paper's Table 1 implies; a task of n_k classes gets
-            batch * n_k / n_base clips, so that it sees its clips once per epoch.
-            `shared`: one batch and one forward pass for all heads.
-        network_settings: shape of the network.
-        settings: optimiser, epochs and weights of the tasks.
-        streams: draws weights, batches and dropout.
-        report: is told of each epoch.
-        shuffled_labels: a control, for `separate` alone: every head but the full one learns
-            labels dealt out anew among the clips, so that it adds updates but no knowledge.
-
-    Returns:
-        The network with the full head, in eval mode; and the epochs trained.
+            batch * n_k / n_base rows. `shared`: one batch and one forward pass for all heads.
+        shuffled_labels: a control, for `separate` only: every head except the full one learns
+            labels shuffled among the clips, so that it adds updates but no information.
     """
     n_base = len(tasks[0])
     device = train.features.device
-    network = Network(network_settings, n_base, streams.generator("weights")).to(device)
-    others = _other_heads(network, tasks, streams).to(device)
+    network = Network(network_settings, n_base, seeds.generator("weights")).to(device)
+    others = nn.Linear(network.head.in_features, max(sum(len(t) for t in tasks[1:]), 1))
+    draw_uniform(others, seeds.generator("weights", "tasks"))
+    labels = train.labels
+    if shuffled_labels:
+        order = torch.randperm(len(train), generator=seeds.generator("labels"))
+        labels = labels[order.to(device)]
+    batch = settings.sgd.batch
+    tables = {"full": Table({"features": train.features, "labels": train.labels}, batch)}
+    numbers: dict[str, float | Tensor] = {}
     if passes == "shared":
-        table = make_task_table(tasks, n_base, settings.task_weight, device)
-        batches, loss = _shared_pass(train, network, others, table, settings, streams)
+        n_others = max(len(tasks) - 1, 1)
+        weight = settings.task_weight / (n_others if settings.task_reduction == "mean" else 1)
+        numbers |= vars(make_task_table(tasks, n_base, weight, device))
     else:
-        labels = train.labels
-        if shuffled_labels:
-            order = torch.randperm(len(train), generator=streams.generator("labels"))
-            labels = labels[order.to(device)]
-        batches, loss = _separate_passes(train, labels, network, others, tasks, settings, streams)
-    epochs = fit(
-        network,
-        batches,
-        loss,
-        validator(network, validation.features, validation.labels),
-        settings.sgd,
-        settings.fit,
-        streams.number("dropout", "base"),
-        extra_parameters=others.parameters() if len(tasks) > 1 else (),
-        report=report,
+        tables |= _tables_of_tasks(train.features, labels, tasks, batch)
+        numbers["task_weight"] = settings.task_weight
+        if settings.task_reduction == "mean":
+            numbers["task_weight"] = settings.task_weight / max(len(tasks) - 1, 1)
+    trained = yield Fit(
+        name="base",
+        network=WithParts(network, others=others.to(device)),
+        tables=tables,
+        loss=shared_loss if passes == "shared" else separate_loss,
+        phase=phase,
+        sgd=settings.sgd,
+        seeds=seeds,
+        numbers=numbers,
+        choices=BaseChoices(
+            tuple(len(task) for task in tasks[1:]), settings.statistics == "all_tasks"
+        ),
+        validation=Validation(
+            {"features": validation.features, "labels": validation.labels}, full_logits
+        )
+        if len(validation)
+        else None,
     )
-    return network, epochs
+    assert isinstance(trained, WithParts)  # noqa: S101
+    return trained.network
 
 
-def _other_heads(network: Network, tasks: list[tuple[int, ...]], streams: Streams) -> nn.Linear:
-    """The heads of all tasks but the full one, side by side in one layer."""
-    n_logits = sum(len(task) for task in tasks[1:])
-    others = nn.Linear(network.head.in_features, max(n_logits, 1))
-    draw_uniform(others, streams.generator("weights", "tasks"))
-    return others
+def _tables_of_tasks(
+    features: Tensor, labels: Tensor, tasks: list[tuple[int, ...]], batch: int
+) -> Mapping[str, Table]:
+    """A table for each task except the full one; labels are places within the task."""
+    tables = {}
+    for k, task in enumerate(tasks[1:]):
+        members = torch.tensor(task, device=labels.device)
+        rows = torch.nonzero(torch.isin(labels, members)).flatten()
+        places = torch.searchsorted(members, labels[rows])  # tasks are sorted
+        share = max(2, round(batch * len(task) / len(tasks[0])))
+        tables[f"task{k}"] = Table({"features": features[rows], "labels": places}, share)
+    return tables
 
 
-def _shared_pass(
-    train: Clips,
-    network: Network,
-    others: nn.Linear,
-    table: TaskTable,
-    settings: BaseTrainingSettings,
-    streams: Streams,
-) -> tuple[Callable[[], Iterator[list[Tensor]]], Callable[[list[Tensor]], Tensor]]:
-    """Batches and loss where every head takes its rows of one forward pass."""
-    generator = streams.generator("batches", "base")
-    with_others = table.n_logits > network.n_classes
-
-    def batches() -> Iterator[list[Tensor]]:
-        yield from ([rows] for rows in shuffled(len(train), settings.sgd.batch, generator))
-
-    def loss(rows: list[Tensor]) -> Tensor:
-        batch = train[rows[0]]
-        embeddings = network.embed(batch.features)
-        logits = network.head(embeddings)
-        if with_others:
-            logits = torch.cat([logits, others(embeddings)], dim=1)
-        return multitask_loss(logits, batch.labels, table)
-
-    return batches, loss
+def full_logits(module: Any, features: Tensor) -> Tensor:
+    """Logits of the full head."""
+    return module.network(features)
 
 
-def _separate_passes(
-    train: Clips,
-    labels: Tensor,
-    network: Network,
-    others: nn.Linear,
-    tasks: list[tuple[int, ...]],
-    settings: BaseTrainingSettings,
-    streams: Streams,
-) -> tuple[Callable[[], Iterator[list[Tensor]]], Callable[[list[Tensor]], Tensor]]:
-    """Batches and loss where every task has its own clips and its own forward pass.
+def separate_loss(
+    module: Any, batch: SimpleNamespace, numbers: SimpleNamespace, choices: BaseChoices
+) -> Tensor:
+    """Cross entropy of the full task, plus the weighted sum of the smaller tasks'."""
+    full = batch.full
+    total = F.cross_entropy(module.network(full.features, full.keep), full.labels)
+    start = 0
+    for k, size in enumerate(choices.sizes):
+        rows = getattr(batch, f"task{k}")
+        embeddings = module.network.embed(rows.features, rows.keep, track=choices.track_all)
+        logits = module.others(embeddings)[:, start : start + size]
+        total = total + numbers.task_weight * F.cross_entropy(logits, rows.labels)
+        start += size
+    return total
 
-    Every head but the full one learns `labels`: (n_clips,), those of `train` or a control's.
-    """
-    n_base, batch = len(tasks[0]), settings.sgd.batch
-    device = train.labels.device
-    places = torch.zeros(len(tasks), n_base, dtype=torch.int64, device=device)
-    ends = [0]
-    rows_of = []
-    for k, task in enumerate(tasks):
-        members = torch.tensor(task, device=device)
-        places[k, members] = torch.arange(len(task), device=device)
-        rows_of.append(torch.nonzero(torch.isin(labels, members)).flatten())
-        ends.append(ends[-1] + (len(task) if k else 0))
-    generators = [
-        streams.generator("batches", "base", *([str(k)] * (k > 0))) for k in range(len(tasks))
-    ]
-    streams_of = [
-        endless(len(rows), max(2, round(batch * len(task) / n_base)), generator)
-        for rows, task, generator in zip(rows_of, tasks, generators, strict=True)
-    ]
 
-    def batches() -> Iterator[list[Tensor]]:
-        for full in shuffled(len(train), batch, generators[0]):
-            smaller = [rows[next(s)] for rows, s in zip(rows_of[1:], streams_of[1:], strict=True)]
-            yield [full, *smaller]
+def shared_loss(
+    module: Any, batch: SimpleNamespace, numbers: SimpleNamespace, choices: BaseChoices
+) -> Tensor:
+    """The same losses where every head takes its rows of one batch."""
+    full = batch.full
+    embeddings = module.network.embed(full.features, full.keep)
+    logits = module.network.head(embeddings)
+    if choices.sizes:
+        logits = torch.cat([logits, module.others(embeddings)], dim=1)
+    return multitask_loss(logits, full.labels, TaskTable(**vars(numbers)))
 
-    def loss(rows_by_task: list[Tensor]) -> Tensor:
-        total = torch.zeros((), device=device)
-        for k, rows in enumerate(rows_by_task):
-            embeddings = network.embed(train.features[rows])
-            if k == 0:
-                total = total + F.cross_entropy(network.head(embeddings), train.labels[rows])
-                continue
-            logits = others(embeddings)[:, ends[k] : ends[k + 1]]
-            wanted = places[k, labels[rows]]
-            total = total + settings.task_weight * F.cross_entropy(logits, wanted)
-        return total
 
-    return batches, loss
+def base_clips(clips: Clips, n_base: int) -> Clips:
+    """The clips of the base classes."""
+    return clips[of_labels(clips, 0, n_base)]

@@ -1,30 +1,35 @@
 """What EEIL and SS-IL share: which classes came together, and distillation within each group."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Seeds
 from mtcil.learning.learner import Learner
 from mtcil.learning.losses import distillation_loss
-from mtcil.learning.steps import Cost
+from mtcil.learning.network import Network
+from mtcil.learning.steps import Cost, without_training
 
 
-def with_steps(learner: Learner) -> Learner:
-    """The learner with the number of classes of each step so far."""
+@without_training
+def with_steps(learner: Learner, clips: Clips, memory: Clips, config: Any, seeds: Seeds) -> Learner:
+    """The number of classes of each step so far."""
     steps = learner.tensors.get("steps", torch.zeros(0, dtype=torch.int64))
     newest = torch.tensor([learner.n_classes - int(steps.sum())])
     steps = torch.cat([steps.cpu(), newest[newest > 0]])
-    return replace(learner, tensors={"steps": steps.to(learner.network.head.weight.device)})
+    return Learner(learner.network, {"steps": steps.to(learner.network.head.weight.device)})
 
 
-def cost_of_steps(n_seen: int) -> Cost:
+def cost_of_steps(network: Network, n_seen: int, config: Any) -> Cost:
     """At most one number a class."""
     return Cost(8 * n_seen)
 
 
 def distil_by_step(
-    logits: Tensor, old_logits: Tensor, steps: list[int], temperature: float
+    logits: Tensor, old_logits: Tensor, steps: Sequence[int], temperature: float
 ) -> Tensor:
     """Distillation within the classes of each earlier step, summed over the steps.
 
@@ -34,6 +39,6 @@ def distil_by_step(
         steps: classes of each earlier step, n_old in all.
         temperature: of the distillation.
     """
-    n_old = sum(steps)
-    parts = zip(logits[:, :n_old].split(steps, 1), old_logits.split(steps, 1), strict=True)
+    sizes = list(steps)
+    parts = zip(logits[:, : sum(sizes)].split(sizes, 1), old_logits.split(sizes, 1), strict=True)
     return torch.stack([distillation_loss(new, old, temperature) for new, old in parts]).sum()

@@ -1,22 +1,30 @@
 """What EWC and MAS share: per-clip gradients, and a penalty on moving what matters."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
-from mtcil.learning.clips import Clips, join
-from mtcil.learning.fit import Streams
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import Network, frozen_copy, widen_head
-from mtcil.learning.phases import fit_whole, shuffled_rows
-from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.learning.losses import new_class_loss
+from mtcil.learning.network import Network, frozen_copy
+from mtcil.learning.steps import (
+    Cost,
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    fit_whole,
+    table,
+    teacher_and_student,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import StepTrainingSettings, Weight
+from mtcil.settings.sections import Weight
 
 Score = Callable[[Tensor, Tensor], Tensor]  # (logits (n_classes,), label) -> scalar
 BATCH = 32  # clips whose gradients are held at once
@@ -33,24 +41,39 @@ class PenaltyConfig(MethodConfig):
 def learn_with_penalty(
     learner: Learner,
     clips: StepClips,
-    training: StepTrainingSettings,
+    training: StepTraining,
     weight: float,
-    streams: Streams,
-    report: Callable[[str], None] | None,
-) -> Learner:
-    """Cross entropy over all logits, and `weight` times the penalty on moving what matters."""
-    seen = join(clips.new, clips.memory)
-    n_new = len(clips.new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
+    seeds: Seeds,
+) -> Steps[Learner]:
+    """Cross entropy, and `weight` times the penalty on moving what matters.
+
+    Without exemplars the cross entropy is over the new logits only, as in FACIL's ewc.py and
+    mas.py and in PyCIL's ewc.py.
+    """
+    _, student = teacher_and_student(learner, clips, seeds)
     anchor = {name: value.detach() for name, value in learner.network.named_parameters()}
+    student = yield fit_whole(
+        student,
+        {"seen": table(clips.seen(), training.sgd.batch)},
+        penalty_loss,
+        clips,
+        training,
+        seeds,
+        numbers={"weight": weight, "anchor": anchor, "importance": dict(learner.tensors)},
+        choices=0 if len(clips.memory) else clips.n_old,
+    )
+    return Learner(student, learner.tensors)
 
-    def loss(rows: Tensor) -> Tensor:
-        learnt = F.cross_entropy(network(seen.features[rows]), seen.labels[rows])
-        return learnt + weight * penalty(network, anchor, learner.tensors)
 
-    batches = shuffled_rows(len(seen), training)
-    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
-    return Learner(network, learner.tensors, epochs=epochs)
+def penalty_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: int
+) -> Tensor:
+    """Cross entropy from class `choices` on, plus the weighted penalty."""
+    seen = batch.seen
+    learnt = new_class_loss(network(seen.features, seen.keep), seen.labels, choices)
+    return learnt + numbers.weight * penalty(
+        network, vars(numbers.anchor), vars(numbers.importance)
+    )
 
 
 def mean_over_clips(
@@ -113,10 +136,9 @@ def penalty(
 def remembered(learner: Learner, importances: Mapping[str, Tensor]) -> Learner:
     """The learner with the importances fused into those that it had."""
     n_old = len(learner.tensors["head.bias"]) if learner.tensors else 0
-    tensors = fused(learner.tensors, importances, n_old)
-    return Learner(learner.network, tensors, epochs=learner.epochs)
+    return Learner(learner.network, fused(learner.tensors, importances, n_old))
 
 
-def cost_of_importances(network: Network) -> Cost:
+def cost_of_importances(network: Network, n_seen: int, config: Any) -> Cost:
     """One float per parameter. What they anchor to is the network itself."""
     return Cost(sum(value.nbytes for value in network.parameters()))

@@ -130,3 +130,20 @@ def distillation_loss(
 def distillation_weight(weight: float, n_seen: int, n_new: int, exponent: float) -> float:
     """lambda_t = lambda_0 (n_seen / n_new) ** exponent (Mittal et al. 2021: exponent 2/3)."""
     return weight * (n_seen / n_new) ** exponent
+
+
+def blended_loss(logits: Tensor, labels: Tensor, old_logits: Tensor, temperature: float) -> Tensor:
+    """(1 - l) cross entropy + l distillation, l = n_old / n_seen (BiC and WA).
+
+    As in both papers, without the factor T**2 of Hinton et al.: l is the whole weight.
+
+    Args:
+        logits: (batch, n_seen).
+        labels: (batch,) int64.
+        old_logits: (batch, n_old), the old model's.
+        temperature: of the distillation.
+    """
+    n_old = old_logits.shape[1]
+    share = n_old / logits.shape[1]
+    kept = distillation_loss(logits[:, :n_old], old_logits, temperature) / temperature**2
+    return (1 - share) * F.cross_entropy(logits, labels) + share * kept

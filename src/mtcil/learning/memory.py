@@ -1,5 +1,6 @@
 """The exemplar memory: which clips of learnt classes are kept, at a fixed total."""
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -75,6 +76,11 @@ def hold_out(n_exemplars: int, share: float) -> int:
     At least one where there are two or more, and never all.
     """
     return min(max(round(share * n_exemplars), 1), n_exemplars - 1) if n_exemplars > 1 else 0
+
+
+def held_apart(n_clips: int, share: float) -> int:
+    """How many of a class's clips a method holds apart from exemplars: the share, rounded up."""
+    return math.ceil(share * n_clips - 1e-9)
 
 
 def stored(features: Tensor, bits: int) -> Tensor:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtcil.settings.sections import NetworkSettings
@@ -16,6 +17,12 @@ class Network(nn.Module):
     the convolution (ours: the paper gives no down-sampling; pooling and ReLU may change places
     without changing a value, and what follows is cheaper on the smaller map). Then Dropout,
     average pooling over what is left of frames and bins, and a linear head.
+
+    Attributes:
+        dropout: share of the last maps that dropout sets to 0. Its factors are an argument, drawn
+            by whoever trains (`keep`), so that they do not depend on other runs.
+        first: the block that features enter at; above 0 where they are maps that frozen blocks
+            made.
     """
 
     def __init__(self, settings: NetworkSettings, n_classes: int, generator: torch.Generator):
@@ -30,7 +37,8 @@ class Network(nn.Module):
             strict=False,
         )
         self.blocks = nn.ModuleList([_block(*size) for size in sizes])
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = settings.dropout
+        self.first = 0
         self.head = nn.Linear(settings.channels[-1], n_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -41,27 +49,52 @@ class Network(nn.Module):
     def n_classes(self) -> int:
         return self.head.out_features
 
-    def maps(self, x: Tensor, first: int = 0, end: int | None = None) -> Tensor:
+    def maps(self, x: Tensor, first: int = 0, end: int | None = None, track: bool = True) -> Tensor:
         """Pass through blocks `first` .. `end` - 1.
 
         Args:
             x: (batch, channels, frames, bins), what block `first` takes.
+            track: in training, whether BatchNorm's running statistics follow this batch.
         """
         for block in self.blocks[first:end]:
-            x = block(x)
+            for layer in block.children():
+                if isinstance(layer, nn.BatchNorm2d) and layer.training and not track:
+                    x = F.batch_norm(x, None, None, layer.weight, layer.bias, training=True)
+                else:
+                    x = layer(x)
         return x
 
-    def pool(self, maps: Tensor) -> Tensor:
-        """Dropout, then average pooling: (batch, channels, frames, bins) -> (batch, channels)."""
-        return self.dropout(maps).mean(dim=(2, 3))
+    def embed(self, features: Tensor, keep: Tensor | None = None, track: bool = True) -> Tensor:
+        """Embeddings (batch, channels of the last block).
 
-    def embed(self, features: Tensor) -> Tensor:
-        """(batch, 1, frames, bins) -> embeddings (batch, channels of the last block)."""
-        return self.pool(self.maps(features))
+        Args:
+            features: (batch, 1, frames, bins), or what block `first` takes.
+            keep: dropout's factors, of the last maps' shape; None: no dropout.
+            track: as for `maps`.
+        """
+        maps = self.maps(features, self.first, track=track)
+        return (maps if keep is None else maps * keep).mean(dim=(2, 3))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(batch, 1, frames, bins) -> logits (batch, n_classes)."""
-        return self.head(self.embed(features))
+    def forward(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Logits (batch, n_classes); arguments as for `embed`."""
+        return self.head(self.embed(features, keep))
+
+
+class WithParts(nn.Module):
+    """A network and further parts that learn with it: heads of other tasks, a scale."""
+
+    def __init__(self, network: Network, **parts: nn.Module | nn.Parameter):
+        super().__init__()
+        self.network = network
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+
+def backbone_of(module: nn.Module) -> Network | None:
+    """The network in what is trained; None where there is none."""
+    if isinstance(module, WithParts):
+        return module.network
+    return module if isinstance(module, Network) else None
 
 
 def _block(n_in: int, n_out: int, kernel: int, stride: int, pool: int) -> nn.Sequential:
@@ -102,15 +135,23 @@ def frozen_copy(network: Network) -> Network:
     return copied.requires_grad_(False)
 
 
-def train_mode(network: Network, frozen_blocks: int) -> None:
-    """Training mode, except for the first `frozen_blocks` blocks: eval mode and no gradient."""
-    network.train()
-    for i, block in enumerate(network.blocks):
+def train_mode(module: nn.Module, frozen_blocks: int) -> None:
+    """Training mode, except for frozen blocks and for parts that take no gradient.
+
+    Args:
+        frozen_blocks: the first blocks, which are in eval mode and take no gradient.
+    """
+    module.train()
+    for part in module.children():
+        if not any(p.requires_grad for p in part.parameters()):
+            part.eval()  # a teacher
+    network = backbone_of(module)
+    for i, block in enumerate(network.blocks if network else ()):
         block.train(i >= frozen_blocks)
         block.requires_grad_(i >= frozen_blocks)
 
 
-def copy_state(network: Network) -> dict[str, Tensor]:
+def copy_state(network: nn.Module) -> dict[str, Tensor]:
     """All weights and statistics, detached from the network."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 

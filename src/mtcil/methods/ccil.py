@@ -4,35 +4,45 @@ Mittal, Galesso, Brox: Essentials for Class Incremental Learning (CVPRW 2021), t
 method of the paper, learnt in two steps of fine-tuning (paper, section 3.3).
 
     L = CE_N + CE_O + lambda_t (KD_N + KD_O)
+
+New clips and the balanced set have a forward pass each, as in the authors' main_cifar.py, so that
+BatchNorm does not mix them.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from types import SimpleNamespace
+from typing import Literal, NamedTuple
 
-import torch
-import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.fit import Streams, fit, validator
+from mtcil.learning.fit import Fit, Seeds, Steps
 from mtcil.learning.learner import Learner
-from mtcil.learning.losses import distillation_loss, distillation_weight, new_class_loss
-from mtcil.learning.network import frozen_copy, in_batches, widen_head
-from mtcil.learning.phases import Rows, balanced_set, batches_of
-from mtcil.learning.steps import MethodConfig, StepClips
-from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import (
-    PhaseSettings,
-    Positive,
-    StepTrainingSettings,
-    Weight,
-    parse_losses,
+from mtcil.learning.losses import (
+    distillation_loss,
+    distillation_weight,
+    new_class_loss,
 )
+from mtcil.learning.network import Network
+from mtcil.learning.steps import (
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    balanced_set,
+    largest_logit,
+    logits_of,
+    no_cost,
+    no_state,
+    table,
+    teacher_and_student,
+    validation_on,
+)
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive, Weight, parse_losses
 
 
 @dataclass(frozen=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
+    """Settings of this method only."""
 
     losses: str  # any of the four terms, joined by +; CE_N among them
     order: Literal["together", "in_turn"]  # one loss, or new clips first, the balanced set after
@@ -45,92 +55,71 @@ class Config(MethodConfig):
         parse_losses(self.losses)
 
 
+class Choices(NamedTuple):
+    """Which terms, and how distillation is reduced."""
+
+    terms: frozenset[str]
+    kd_reduction: Literal["batchmean", "mean"]
+    temperature: float
+
+
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
-    """Learn the classes of one incremental step.
-
-    Args:
-        learner: after the step before; its network is the teacher.
-        clips: new clips, exemplars and validation clips of this step.
-        training: phases and optimiser.
-        config: loss terms and their weights.
-        streams: draws the new head rows, the balanced set, batches and dropout.
-        report: is told of each epoch.
-    """
-    teacher = frozen_copy(learner.network)
-    n_old, n_new = teacher.n_classes, len(clips.new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
-    balanced = balanced_set(clips, n_old, streams.generator("balanced set"))
-    kd_weight = distillation_weight(config.kd_weight, n_old + n_new, n_new, config.kd_exponent)
-    # The teacher does not change during the step: its logits are computed once.
-    teacher_new = in_batches(teacher, clips.new.features)
-    teacher_balanced = in_batches(teacher, balanced.features)
-
-    def learn_phase(name: str, phase: PhaseSettings, terms: set[str]) -> int:
-        frozen = training.frozen_blocks if name == "head_first" else 0
-        # Nor do frozen blocks: what they make of the clips is computed once per phase.
-        new_x, balanced_x, validation_x = (
-            in_batches(lambda x: network.maps(x, 0, frozen), part.features)
-            if frozen
-            else part.features
-            for part in (clips.new, balanced, clips.validation)
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
+    """Learn the classes of one incremental step."""
+    teacher, student = teacher_and_student(learner, clips, seeds)
+    balanced = balanced_set(clips, seeds.generator("balanced set"))
+    n_seen = clips.n_old + clips.n_new
+    weight = distillation_weight(config.kd_weight, n_seen, clips.n_new, config.kd_exponent)
+    half = training.sgd.batch // 2
+    new = table(clips.new, half, logits=logits_of(teacher, clips.new))
+    old = table(balanced, half, logits=logits_of(teacher, balanced))
+    for name, terms in phases(config.order, frozenset(parse_losses(config.losses))):
+        is_first = name == "head_first"
+        tables = {
+            "new": new if terms & {"CE_N", "KD_N"} else None,
+            "balanced": old if terms & {"CE_O", "KD_O"} else None,
+        }
+        if not any(tables.values()):
+            continue  # `balanced`, without exemplars
+        student = yield Fit(
+            name=name,
+            network=student,
+            tables=tables,
+            loss=ccil_loss,
+            phase=training.head_first if is_first else training.then_all,
+            sgd=training.sgd,
+            seeds=seeds,
+            numbers={"kd_weight": weight},
+            choices=Choices(terms, config.kd_reduction, config.temperature),
+            frozen_blocks=training.frozen_blocks if is_first else 0,
+            validation=validation_on(clips),
         )
-
-        def loss(rows: Rows) -> Tensor:
-            new, old = rows
-            maps = network.maps(torch.cat([new_x[new], balanced_x[old]]), frozen)
-            logits = network.head(network.pool(maps))
-            new_logits, old_logits = logits[: len(new)], logits[len(new) :]
-            total = logits.new_zeros(())
-            if "CE_N" in terms:
-                total = total + new_class_loss(new_logits, clips.new.labels[new], n_old)
-            if "CE_O" in terms and len(old):
-                total = total + F.cross_entropy(old_logits, balanced.labels[old])
-            if "KD_N" in terms:
-                total = total + kd_weight * distil(new_logits, teacher_new[new])
-            if "KD_O" in terms and len(old):
-                total = total + kd_weight * distil(old_logits, teacher_balanced[old])
-            return total
-
-        n_rows = (
-            len(clips.new) if terms & {"CE_N", "KD_N"} else 0,
-            len(balanced) if terms & {"CE_O", "KD_O"} else 0,
-        )
-        generator = streams.generator("batches", name)
-        return fit(
-            network,
-            lambda: batches_of(n_rows, training.sgd.batch, generator),
-            loss,
-            validator(network, validation_x, clips.validation.labels, frozen)
-            if len(clips.validation)
-            else None,
-            training.sgd,
-            phase,
-            streams.number("dropout", name),
-            frozen,
-            report=report,
-        )
-
-    def distil(new_logits: Tensor, old_logits: Tensor) -> Tensor:
-        return distillation_loss(
-            new_logits[:, :n_old], old_logits, config.temperature, config.kd_reduction
-        )
-
-    terms = set(parse_losses(config.losses))
-    epochs = {}
-    for name, wanted in phases(config.order, terms):
-        phase = training.head_first if name == "head_first" else training.then_all
-        epochs[name] = learn_phase(name, phase, wanted)
-    return Learner(network, epochs=epochs)
+    return Learner(student)
 
 
-def phases(order: str, terms: set[str]) -> list[tuple[str, set[str]]]:
+def ccil_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: Choices
+) -> Tensor:
+    """The sum of the terms chosen; all four are the method's."""
+    total = network.head.weight.new_zeros(())
+    for rows, is_new in ((batch.new, True), (batch.balanced, False)):
+        if rows is None:
+            continue
+        n_old, suffix = rows.logits.shape[1], "N" if is_new else "O"
+        logits = network(rows.features, rows.keep)
+        if f"CE_{suffix}" in choices.terms:
+            learnt = new_class_loss(logits, rows.labels, n_old if is_new else 0)
+            total = total + learnt
+        if f"KD_{suffix}" in choices.terms:
+            kept = distillation_loss(
+                logits[:, :n_old], rows.logits, choices.temperature, choices.kd_reduction
+            )
+            total = total + numbers.kd_weight * kept
+    return total
+
+
+def phases(order: str, terms: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
     """The phases of a step and the loss terms of each.
 
     `in_turn` first learns the new clips, then the balanced set (our reading of the paper's
@@ -140,3 +129,6 @@ def phases(order: str, terms: set[str]) -> list[tuple[str, set[str]]]:
         return [("head_first", terms), ("then_all", terms)]
     new, old = terms & {"CE_N", "KD_N"}, terms & {"CE_O", "KD_O"}
     return [("head_first", new), ("then_all", new), *([("balanced", old)] if old else [])]
+
+
+state_after, predict, cost = no_state, largest_logit, no_cost

@@ -5,7 +5,7 @@ Buzzega et al.: Dark Experience for General Continual Learning (NeurIPS 2020), e
     L = CE(new) + alpha mean (z - stored z)^2 + beta CE(memory)
 """
 
-from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -13,56 +13,87 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mtcil.learning.clips import Clips
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import Network, in_batches, widen_head
-from mtcil.learning.phases import Rows, fit_whole, paired_rows
-from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.learning.network import Network
+from mtcil.learning.steps import (
+    Cost,
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    fit_whole,
+    largest_logit,
+    logits_of,
+    table,
+    teacher_and_student,
+    without_training,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import StepTrainingSettings, Weight
+from mtcil.settings.sections import Weight
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
+    """Settings of this method only."""
 
     alpha: Weight  # of the stored logits
     beta: Weight  # of the labels of exemplars
 
 
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    new, memory = clips.new, clips.memory
-    network = widen_head(learner.network, len(new.labels.unique()), streams.generator("weights"))
-    stored = of_exemplars(learner, memory)
-
-    def loss(rows: Rows) -> Tensor:
-        of_new, of_memory = rows
-        logits = network(torch.cat([new.features[of_new], memory.features[of_memory]]))
-        learnt = F.cross_entropy(logits[: len(of_new)], new.labels[of_new])
-        if len(of_memory) == 0:
-            return learnt
-        replayed = logits[len(of_new) :]
-        return (
-            learnt
-            + config.alpha * logit_loss(replayed, stored[of_memory])
-            + config.beta * F.cross_entropy(replayed, memory.labels[of_memory])
-        )
-
-    batches = paired_rows(len(new), len(memory), training)
-    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
-    return Learner(network, learner.tensors, epochs=epochs)
+    _, student = teacher_and_student(learner, clips, seeds)
+    half = training.sgd.batch // 2
+    logits, known = logits_of_exemplars(learner, clips.memory)
+    student = yield fit_whole(
+        student,
+        {
+            "new": table(clips.new, half),
+            "memory": table(clips.memory, half, logits=logits, known=known),
+        },
+        der_loss,
+        clips,
+        training,
+        seeds,
+        numbers={"alpha": config.alpha, "beta": config.beta},
+    )
+    return Learner(student, learner.tensors)
 
 
-def keep(
-    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
+def der_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: None
+) -> Tensor:
+    """Cross entropy on new clips; stored logits and labels of exemplars."""
+    new, memory = batch.new, batch.memory
+    if memory is None:
+        return F.cross_entropy(network(new.features, new.keep), new.labels)
+    keep = None if new.keep is None else torch.cat([new.keep, memory.keep])
+    logits = network(torch.cat([new.features, memory.features]), keep)
+    learnt, replayed = logits[: len(new.labels)], logits[len(new.labels) :]
+    return (
+        F.cross_entropy(learnt, new.labels)
+        + numbers.alpha * logit_loss(replayed, memory.logits, memory.known)
+        + numbers.beta * F.cross_entropy(replayed, memory.labels)
+    )
+
+
+def logit_loss(logits: Tensor, stored: Tensor, known: Tensor) -> Tensor:
+    """Mean squared difference over the logits that were stored.
+
+    Args:
+        logits: (batch, n_seen).
+        stored: (batch, n_old).
+        known: (batch, n_old), 1 where a logit was stored, 0 for classes that came later.
+    """
+    squares = (logits[:, : stored.shape[1]] - stored).square() * known
+    return squares.sum() / known.sum().clamp(min=1)
+
+
+@without_training
+def state_after(
+    learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
     """The logits of the new exemplars; those of old ones as they were stored, cut with them."""
     tensors = {}
@@ -72,8 +103,11 @@ def keep(
         if name in learner.tensors:
             tensors[name] = learner.tensors[name][: int(rows.sum())]
         else:
-            tensors[name] = in_batches(learner.network, memory.features[rows])
-    return Learner(learner.network, tensors, epochs=learner.epochs)
+            tensors[name] = logits_of(learner.network, memory[torch.nonzero(rows).flatten()])
+    return Learner(learner.network, tensors)
+
+
+predict = largest_logit
 
 
 def cost(network: Network, n_seen: int, config: Config) -> Cost:
@@ -81,17 +115,13 @@ def cost(network: Network, n_seen: int, config: Config) -> Cost:
     return Cost(0, per_exemplar=4 * n_seen)
 
 
-def of_exemplars(learner: Learner, memory: Clips) -> Tensor:
-    """Stored logits of each exemplar (n_memory, n_old); nan for classes that came after it."""
-    rows = torch.full((len(memory), learner.n_classes), torch.nan, device=memory.labels.device)
+def logits_of_exemplars(learner: Learner, memory: Clips) -> tuple[Tensor, Tensor]:
+    """Stored logits of each exemplar, and 1 where there is one: both (n_memory, n_old)."""
+    logits = torch.zeros(len(memory), learner.n_classes, device=memory.labels.device)
+    known = torch.zeros_like(logits)
     for label in range(learner.n_classes):
         of_label = torch.nonzero(memory.labels == label).flatten()
         kept = learner.tensors[f"logits {label}"][: len(of_label)]
-        rows[of_label, : kept.shape[1]] = kept
-    return rows
-
-
-def logit_loss(logits: Tensor, stored: Tensor) -> Tensor:
-    """Mean squared difference over the logits that were stored; nan marks those that were not."""
-    known = ~stored.isnan()
-    return F.mse_loss(logits[:, : stored.shape[1]][known], stored[known])
+        logits[of_label, : kept.shape[1]] = kept
+        known[of_label, : kept.shape[1]] = 1.0
+    return logits, known

@@ -5,81 +5,94 @@ entropy and distillation; then a smaller learning rate on as many new clips as e
 where the new classes are distilled too, from the model before the balancing.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.clips import Clips, join
-from mtcil.learning.fit import Streams
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Fit, Seeds, Steps
 from mtcil.learning.groups import cost_of_steps, distil_by_step, with_steps
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
-from mtcil.learning.phases import balanced_set, fit_whole, shuffled_rows
-from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.learning.network import Network
+from mtcil.learning.steps import (
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    balanced_set,
+    fit_whole,
+    largest_logit,
+    logits_of,
+    table,
+    teacher_and_student,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import Positive, StepTrainingSettings, Weight
+from mtcil.settings.sections import Positive, Weight
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
+    """Settings of this method only."""
 
     kd_weight: Weight
     temperature: Positive
-    balanced_rate: Positive  # learning rate of the balancing, relative to that of then_all
+    balanced_rate: Positive  # learning rate of the balancing, relative to that of the first part
+
+
+class Choices(NamedTuple):
+    """Classes of each step that is distilled, and the temperature."""
+
+    steps: tuple[int, ...]
+    temperature: float
 
 
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
-    """Learn the classes of one incremental step."""
-    n_old, n_new = learner.n_classes, len(clips.new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
-    old_steps = learner.tensors["steps"].tolist()
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
+    """Learn the classes of one incremental step, half of the updates before the balancing."""
+    teacher, student = teacher_and_student(learner, clips, seeds)
+    old_steps = tuple(learner.tensors["steps"].tolist())
+    whole = training.whole
+    first = whole.updates if len(clips.memory) == 0 else whole.updates - whole.updates // 2
 
-    def learn(part: Clips, teacher: Network, steps: list[int], name: str, rate: float) -> dict:
-        old_logits = in_batches(teacher, part.features)
-        phase = training.then_all
-
-        def loss(rows: Tensor) -> Tensor:
-            logits = network(part.features[rows])
-            kept = distil_by_step(logits, old_logits[rows], steps, config.temperature)
-            return F.cross_entropy(logits, part.labels[rows]) + config.kd_weight * kept
-
+    def part(network: Network, teacher: Network, clips_of: Clips, **more: object) -> Fit:
+        rows = table(clips_of, training.sgd.batch, logits=logits_of(teacher, clips_of))
+        numbers = {"kd_weight": config.kd_weight}
         return fit_whole(
-            network,
-            shuffled_rows(len(part), training),
-            loss,
-            clips,
-            training,
-            streams,
-            report,
-            name=name,
-            phase=replace(phase, learning_rate=rate * phase.learning_rate),
+            network, {"seen": rows}, eeil_loss, clips, training, seeds, numbers=numbers, **more
         )
 
-    teacher = frozen_copy(learner.network)
-    epochs = learn(join(clips.new, clips.memory), teacher, old_steps, "then_all", 1.0)
+    student = yield part(
+        student,
+        teacher,
+        clips.seen(),
+        phase=replace(whole, updates=first),
+        choices=Choices(old_steps, config.temperature),
+    )
     if len(clips.memory):
-        balanced = balanced_set(clips, n_old, streams.generator("balanced set"))
-        steps = [*old_steps, n_new]
-        epochs |= learn(balanced, frozen_copy(network), steps, "balanced", config.balanced_rate)
-    return Learner(network, learner.tensors, epochs=epochs)
+        rate = config.balanced_rate * whole.learning_rate
+        student = yield part(
+            student,
+            student,
+            balanced_set(clips, seeds.generator("balanced set")),
+            name="balanced",
+            phase=replace(whole, updates=whole.updates // 2, learning_rate=rate),
+            choices=Choices((*old_steps, clips.n_new), config.temperature),
+        )
+    return Learner(student, learner.tensors)
 
 
-def keep(
-    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
-) -> Learner:
-    return with_steps(learner)
+def eeil_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: Choices
+) -> Tensor:
+    """Cross entropy, and distillation within the classes of each step."""
+    seen = batch.seen
+    logits = network(seen.features, seen.keep)
+    kept = distil_by_step(logits, seen.logits, choices.steps, choices.temperature)
+    return F.cross_entropy(logits, seen.labels) + numbers.kd_weight * kept
 
 
-def cost(network: Network, n_seen: int, config: Config) -> Cost:
-    return cost_of_steps(n_seen)
+state_after, predict, cost = with_steps, largest_logit, cost_of_steps

@@ -5,17 +5,16 @@ Kirkpatrick et al.: Overcoming catastrophic forgetting in neural networks (PNAS 
     L = CE + lambda / 2 sum_i F_i (theta_i - theta*_i)^2
 
 F is the mean over clips of the squared gradient of each clip's own log-likelihood (not the
-square of the mean gradient), at its true label. Cross entropy is over all logits.
+square of the mean gradient), at its true label. Without exemplars the cross entropy is over the
+new logits, as in FACIL's and PyCIL's code.
 """
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mtcil.learning.clips import Clips
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.importance import (
     PenaltyConfig,
     cost_of_importances,
@@ -25,33 +24,27 @@ from mtcil.learning.importance import (
 )
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
-from mtcil.learning.steps import Cost, StepClips
-from mtcil.settings.sections import StepTrainingSettings
+from mtcil.learning.steps import StepClips, StepTraining, largest_logit, without_training
 
 Config = PenaltyConfig
 
 
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    return learn_with_penalty(learner, clips, training, config.strength / 2, streams, report)
+    return learn_with_penalty(learner, clips, training, config.strength / 2, seeds)
 
 
-def keep(
-    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
+@without_training
+def state_after(
+    learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
     """The Fisher information of the step's clips, fused into that of the steps before."""
     return remembered(learner, fisher(learner.network, clips))
 
 
-def cost(network: Network, n_seen: int, config: Config) -> Cost:
-    return cost_of_importances(network)
+predict, cost = largest_logit, cost_of_importances
 
 
 def fisher(network: Network, clips: Clips) -> dict[str, Tensor]:

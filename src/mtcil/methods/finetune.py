@@ -4,46 +4,53 @@ Without memory it is the lower bound; with exemplars, experience replay; with th
 old classes (`memory: all`), joint training, the upper bound.
 """
 
-from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Literal
 
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.clips import join
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import widen_head
-from mtcil.learning.phases import fit_whole, shuffled_rows
-from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.learning.network import Network
+from mtcil.learning.steps import (
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    fit_whole,
+    largest_logit,
+    no_cost,
+    no_state,
+    table,
+    teacher_and_student,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import StepTrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone: none."""
+    """This method has no settings of its own."""
 
     memory: Literal["exemplars", "none", "all"] = "none"
 
 
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    seen = join(clips.new, clips.memory)
-    n_new = len(clips.new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
+    _, student = teacher_and_student(learner, clips, seeds)
+    tables = {"seen": table(clips.seen(), training.sgd.batch)}
+    student = yield fit_whole(student, tables, replay_loss, clips, training, seeds)
+    return Learner(student)
 
-    def loss(rows: Tensor) -> Tensor:
-        return F.cross_entropy(network(seen.features[rows]), seen.labels[rows])
 
-    batches = shuffled_rows(len(seen), training)
-    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
-    return Learner(network, epochs=epochs)
+def replay_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: None
+) -> Tensor:
+    """Cross entropy over all classes seen."""
+    seen = batch.seen
+    return F.cross_entropy(network(seen.features, seen.keep), seen.labels)
+
+
+state_after, predict, cost = no_state, largest_logit, no_cost

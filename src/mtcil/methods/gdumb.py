@@ -1,12 +1,11 @@
-"""GDumb: forget the old network, learn anew from the balanced memory alone.
+"""GDumb: forget the old network, learn again from the balanced memory only.
 
 Prabhu, Torr, Dokania: GDumb: A Simple Approach that Questions Our Progress in Continual Learning
 (ECCV 2020). The memory holds as many clips of each class seen, new ones drawn at random.
 """
 
 import copy
-from collections.abc import Callable
-from dataclasses import replace
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -14,62 +13,62 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mtcil.learning.clips import of_labels
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import Network, draw_uniform, widen_head
-from mtcil.learning.phases import balanced_set, fit_whole, shuffled_rows
-from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.learning.network import Network, draw_uniform
+from mtcil.learning.steps import (
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    balanced_set,
+    fit_whole,
+    largest_logit,
+    no_cost,
+    no_state,
+    table,
+    teacher_and_student,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import StepTrainingSettings, Whole
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
-
-    epochs: Whole  # of each step: the memory is small and the network new
+    """This method has no settings of its own."""
 
 
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
-    """Learn all classes seen from scratch; nothing but the shape is taken of the old network."""
-    n_old, n_new = learner.n_classes, len(clips.new.labels.unique())
-    wider = widen_head(learner.network, n_new, streams.generator("weights"))
-    network = drawn_anew(wider, streams.generator("weights", "anew"))
-    balanced = balanced_set(clips, n_old, streams.generator("balanced set"))
-    m = clips.per_class
-    seen = balanced[torch.cat([of_labels(balanced, k, k + 1)[:m] for k in range(n_old + n_new)])]
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
+    """Learn all classes seen from scratch; only the shape of the old network is kept."""
+    _, student = teacher_and_student(learner, clips, seeds)
+    student = reinitialised(student, seeds.generator("weights", "again"))
+    balanced = balanced_set(clips, seeds.generator("balanced set"))
+    m, n_seen = clips.per_class, clips.n_old + clips.n_new
     if m == 0:
-        return Learner(network, epochs={"then_all": 0})
-
-    def loss(rows: Tensor) -> Tensor:
-        return F.cross_entropy(network(seen.features[rows]), seen.labels[rows])
-
-    epochs = fit_whole(
-        network,
-        shuffled_rows(len(seen), training),
-        loss,
-        clips,
-        training,
-        streams,
-        report,
-        phase=replace(training.then_all, epochs=config.epochs),
-    )
-    return Learner(network, epochs=epochs)
+        return Learner(student)
+    seen = balanced[torch.cat([of_labels(balanced, k, k + 1)[:m] for k in range(n_seen)])]
+    tables = {"seen": table(seen, training.sgd.batch)}
+    student = yield fit_whole(student, tables, gdumb_loss, clips, training, seeds)
+    return Learner(student)
 
 
-def drawn_anew(network: Network, generator: torch.Generator) -> Network:
+def gdumb_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: None
+) -> Tensor:
+    """Cross entropy over all classes seen."""
+    seen = batch.seen
+    return F.cross_entropy(network(seen.features, seen.keep), seen.labels)
+
+
+def reinitialised(network: Network, generator: torch.Generator) -> Network:
     """A network of the same shape, with weights drawn from `generator`."""
-    anew = copy.deepcopy(network).cpu()
-    for module in anew.modules():
+    drawn = copy.deepcopy(network).cpu()
+    for module in drawn.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             draw_uniform(module, generator)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-    return anew.to(network.head.weight.device)
+    return drawn.to(network.head.weight.device)
+
+
+state_after, predict, cost = no_state, largest_logit, no_cost

@@ -5,68 +5,54 @@ to 5: binary cross entropy of every class, whose target for an old class is the 
 own answer.
 """
 
-from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.clips import Clips, join
-from mtcil.learning.fit import Streams
-from mtcil.learning.learner import Learner, class_means
-from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
-from mtcil.learning.phases import fit_whole, shuffled_rows
-from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Seeds, Steps
+from mtcil.learning.learner import Learner, class_means, nearest_mean
+from mtcil.learning.network import Network, in_batches
+from mtcil.learning.steps import (
+    Cost,
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    fit_whole,
+    largest_logit,
+    logits_of,
+    table,
+    teacher_and_student,
+    without_training,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import StepTrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone: none."""
+    """This method has no settings of its own."""
 
 
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    teacher = frozen_copy(learner.network)
-    n_new = len(clips.new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
-    seen = join(clips.new, clips.memory)
-    old_logits = in_batches(teacher, seen.features)
-
-    def loss(rows: Tensor) -> Tensor:
-        return sigmoid_loss(network(seen.features[rows]), seen.labels[rows], old_logits[rows])
-
-    batches = shuffled_rows(len(seen), training)
-    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
-    return Learner(network, epochs=epochs)
+    teacher, student = teacher_and_student(learner, clips, seeds)
+    seen = clips.seen()
+    tables = {"seen": table(seen, training.sgd.batch, logits=logits_of(teacher, seen))}
+    student = yield fit_whole(student, tables, icarl_loss, clips, training, seeds)
+    return Learner(student)
 
 
-def keep(
-    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
-) -> Learner:
-    """The means of the exemplars, as the network sees them now (algorithm 1).
-
-    A class without exemplars has no mean; then the logits must do.
-    """
-    if len(memory.labels.unique()) < learner.n_classes:
-        return Learner(learner.network, epochs=learner.epochs)
-    embeddings = in_batches(learner.network.embed, memory.features)
-    means = class_means(embeddings, memory.labels, learner.n_classes)
-    return Learner(learner.network, {"class_means": means}, "nearest_mean", learner.epochs)
-
-
-def cost(network: Network, n_seen: int, config: Config) -> Cost:
-    """One mean per class."""
-    return Cost(4 * n_seen * network.head.in_features)
+def icarl_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: None
+) -> Tensor:
+    """The sigmoid loss on new clips and exemplars."""
+    seen = batch.seen
+    return sigmoid_loss(network(seen.features, seen.keep), seen.labels, seen.logits)
 
 
 def sigmoid_loss(logits: Tensor, labels: Tensor, old_logits: Tensor) -> Tensor:
@@ -77,7 +63,34 @@ def sigmoid_loss(logits: Tensor, labels: Tensor, old_logits: Tensor) -> Tensor:
         labels: (batch,) int64.
         old_logits: (batch, n_old), the old network's, whose sigmoids are the old targets.
     """
-    n_old = old_logits.shape[1]
-    target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    n_old, places = old_logits.shape[1], torch.arange(logits.shape[1], device=labels.device)
+    target = (labels.unsqueeze(1) == places).to(logits.dtype)
     target = torch.cat([old_logits.sigmoid(), target[:, n_old:]], dim=1)
     return F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / len(logits)
+
+
+@without_training
+def state_after(
+    learner: Learner, clips: Clips, memory: Clips, config: MethodConfig, seeds: Seeds
+) -> Learner:
+    """The means of the exemplars, as the network sees them now (algorithm 1).
+
+    A class without exemplars has no mean; then the largest logit predicts.
+    """
+    if len(memory.labels.unique()) < learner.n_classes:
+        return Learner(learner.network)
+    embeddings = in_batches(learner.network.embed, memory.features)
+    means = class_means(embeddings, memory.labels, learner.n_classes)
+    return Learner(learner.network, {"class_means": means})
+
+
+def predict(learner: Learner, features: Tensor) -> Tensor:
+    """The class whose mean is nearest to the unit embedding (algorithm 1)."""
+    if not learner.tensors:
+        return largest_logit(learner, features)
+    return nearest_mean(learner, features)
+
+
+def cost(network: Network, n_seen: int, config: MethodConfig) -> Cost:
+    """One mean per class."""
+    return Cost(4 * n_seen * network.head.in_features)

@@ -3,86 +3,111 @@
 Hou et al.: Learning a Unified Classifier Incrementally via Rebalancing (CVPR 2019), section 3; the
 paper's cosine normalisation. The base models have a linear head: its rows are the first
 directions, and the scale starts where cosines times it are as large as that head's logits. Old
-rows learn on (the authors' code freezes them).
+rows go on learning (the authors' code freezes them).
 """
 
-from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
-from mtcil.learning.clips import Clips, join
-from mtcil.learning.fit import Streams
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.learner import Learner, class_means, cosines
-from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
-from mtcil.learning.phases import fit_whole, shuffled_rows
-from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.learning.network import Network, WithParts, in_batches
+from mtcil.learning.steps import (
+    Cost,
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    fit_whole,
+    table,
+    teacher_and_student,
+    validation_on,
+    without_training,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import StepTrainingSettings, Weight, Whole
+from mtcil.settings.sections import Weight, Whole
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
+    """Settings of this method only."""
 
-    less_forget: Weight  # of the less-forget loss; times sqrt(n_old / n_new)
+    less_forget: Weight  # of the less-forget loss; times sqrt(n_old / n_new), as their code has it
     margin: Weight
     hardest: Whole  # new classes that each exemplar is ranked against
 
 
+class Choices(NamedTuple):
+    """What the ranking loss needs to know."""
+
+    n_old: int
+    hardest: int
+    margin: float
+
+
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    teacher = frozen_copy(learner.network)
-    n_old, n_new = teacher.n_classes, len(clips.new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
-    imprint(network, n_old, clips.new)
-    seen = join(clips.new, clips.memory)
-    old_embeddings = in_batches(teacher.embed, seen.features)
-    scale = learner.tensors["scale"].clone().requires_grad_()
-    weight = config.less_forget * (n_old / n_new) ** 0.5
-
-    def loss(rows: Tensor) -> Tensor:
-        labels = seen.labels[rows]
-        embeddings = network.embed(seen.features[rows])
-        angles = cosines(embeddings, network.head.weight)
-        return (
-            F.cross_entropy(scale * angles, labels)
-            + weight * less_forget_loss(embeddings, old_embeddings[rows])
-            + ranking_loss(angles, labels, n_old, config.hardest, config.margin)
-        )
-
-    epochs = fit_whole(
-        network,
-        shuffled_rows(len(seen), training),
-        loss,
+    teacher, student = teacher_and_student(learner, clips, seeds)
+    imprint(student, clips.n_old, clips.new)
+    seen = clips.seen()
+    embeddings = in_batches(teacher.embed, seen.features)
+    scaled = WithParts(student, scale=nn.Parameter(learner.tensors["scale"].clone()))
+    scaled = yield fit_whole(
+        scaled,
+        {"seen": table(seen, training.sgd.batch, embeddings=embeddings)},
+        lucir_loss,
         clips,
         training,
-        streams,
-        report,
-        extra_parameters=[scale],
-        logits=lambda part: scale * cosines(network.embed(part), network.head.weight),
+        seeds,
+        numbers={"less_forget": config.less_forget * (clips.n_old / clips.n_new) ** 0.5},
+        choices=Choices(clips.n_old, config.hardest, config.margin),
+        validation=validation_on(clips, scaled_cosines),
     )
-    return Learner(network, {"scale": scale.detach()}, "cosine", epochs)
+    return Learner(scaled.network, {"scale": scaled.scale.detach()})
 
 
-def keep(
-    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
+def lucir_loss(
+    module: Any, batch: SimpleNamespace, numbers: SimpleNamespace, choices: Choices
+) -> Tensor:
+    """Cross entropy of scaled cosines, less-forget loss and margin ranking."""
+    seen = batch.seen
+    embeddings = module.network.embed(seen.features, seen.keep)
+    angles = cosines(embeddings, module.network.head.weight)
+    return (
+        F.cross_entropy(module.scale * angles, seen.labels)
+        + numbers.less_forget * less_forget_loss(embeddings, seen.embeddings)
+        + ranking_loss(angles, seen.labels, *choices)
+    )
+
+
+def scaled_cosines(module: Any, features: Tensor) -> Tensor:
+    """The logits of a network with a scale."""
+    return module.scale * cosines(module.network.embed(features), module.network.head.weight)
+
+
+@without_training
+def state_after(
+    learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
-    """After the base step: how long its logits are, for the scale of the cosines."""
+    """After the base step: the scale that makes cosines as large as its logits."""
     if learner.tensors:
         return learner
     lengths = in_batches(learner.network.embed, clips.features).norm(dim=1)
     scale = lengths.mean() * learner.network.head.weight.detach().norm(dim=1).mean()
-    return Learner(learner.network, {"scale": scale.reshape(1)}, "cosine", learner.epochs)
+    return Learner(learner.network, {"scale": scale.reshape(1)})
+
+
+def predict(learner: Learner, features: Tensor) -> Tensor:
+    """The largest cosine with the head's rows, ignoring norms and biases."""
+    embeddings = learner.network.embed(features)
+    return cosines(embeddings, learner.network.head.weight).argmax(1)
 
 
 def cost(network: Network, n_seen: int, config: Config) -> Cost:
@@ -92,7 +117,7 @@ def cost(network: Network, n_seen: int, config: Config) -> Cost:
 
 @torch.no_grad()
 def imprint(network: Network, n_old: int, new: Clips) -> None:
-    """Set the new rows of the head, in place, along their class means, as long as the old rows."""
+    """Set the new rows of the head, in place: along their class means, as long as old rows are."""
     means = class_means(
         in_batches(network.embed, new.features), new.labels - n_old, network.n_classes - n_old
     )
@@ -109,17 +134,17 @@ def ranking_loss(angles: Tensor, labels: Tensor, n_old: int, hardest: int, margi
 
     Args:
         angles: (batch, n_seen) cosines.
-        labels: (batch,) int64; rows of new classes are left out.
+        labels: (batch,) int64; rows of new classes do not count.
         n_old: number of old classes.
         hardest: how many new classes, the nearest ones, each exemplar is ranked against.
         margin: m.
 
     Returns:
-        Summed over those classes, averaged over the exemplars; 0 without exemplars.
+        Averaged over those classes and over the exemplars, as in the authors' code (section 3.4,
+        MarginRankingLoss); 0 without exemplars.
     """
-    is_old = labels < n_old
-    if not is_old.any():
-        return angles.new_zeros(())
-    own = angles[is_old].gather(1, labels[is_old].unsqueeze(1))
-    nearest = angles[is_old][:, n_old:].topk(min(hardest, angles.shape[1] - n_old)).values
-    return (margin - own + nearest).clamp(min=0).sum(1).mean()
+    is_old = (labels < n_old).to(angles.dtype)
+    own = angles.gather(1, labels.unsqueeze(1))
+    nearest = angles[:, n_old:].topk(min(hardest, angles.shape[1] - n_old)).values
+    by_clip = (margin - own + nearest).clamp(min=0).mean(1)
+    return (by_clip * is_old).sum() / is_old.sum().clamp(min=1)

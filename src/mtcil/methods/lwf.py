@@ -2,61 +2,80 @@
 
 Li and Hoiem: Learning without Forgetting (ECCV 2016), equations 1 to 4: cross entropy over the
 new logits and distillation of the old ones. With exemplars the cross entropy is over all
-logits, as in FACIL (Masana et al. 2022). The distillation has the factor T**2 of Hinton et al.,
-FACIL's has not: its weight 1 is ours of 1 / T**2.
+logits, as in FACIL (Masana et al. 2022). Our distillation has the factor
+T**2 of Hinton et al. and FACIL's does not: its weight of 1 is a weight of 1 / T**2 here.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from types import SimpleNamespace
+from typing import Literal, NamedTuple
 
-import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.clips import join
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.learner import Learner
 from mtcil.learning.losses import distillation_loss, new_class_loss
-from mtcil.learning.network import frozen_copy, in_batches, widen_head
-from mtcil.learning.phases import fit_whole, shuffled_rows
-from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.learning.network import Network
+from mtcil.learning.steps import (
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    fit_whole,
+    largest_logit,
+    logits_of,
+    no_cost,
+    no_state,
+    table,
+    teacher_and_student,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import Positive, StepTrainingSettings, Weight
+from mtcil.settings.sections import Positive, Weight
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
+    """Settings of this method only."""
 
     memory: Literal["exemplars", "none", "all"] = "none"
     kd_weight: Weight  # of the distillation
     temperature: Positive
 
 
+class Choices(NamedTuple):
+    """The first class that competes, and the distillation's temperature."""
+
+    first: int
+    temperature: float
+
+
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    teacher = frozen_copy(learner.network)
-    n_old, n_new = teacher.n_classes, len(clips.new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
-    seen = join(clips.new, clips.memory)
-    old_logits = in_batches(teacher, seen.features)
+    teacher, student = teacher_and_student(learner, clips, seeds)
+    seen = clips.seen()
+    student = yield fit_whole(
+        student,
+        {"seen": table(seen, training.sgd.batch, logits=logits_of(teacher, seen))},
+        lwf_loss,
+        clips,
+        training,
+        seeds,
+        numbers={"kd_weight": config.kd_weight},
+        choices=Choices(0 if len(clips.memory) else clips.n_old, config.temperature),
+    )
+    return Learner(student)
 
-    def loss(rows: Tensor) -> Tensor:
-        logits, labels = network(seen.features[rows]), seen.labels[rows]
-        if len(clips.memory):
-            learnt = F.cross_entropy(logits, labels)
-        else:
-            learnt = new_class_loss(logits, labels, n_old)
-        kept = distillation_loss(logits[:, :n_old], old_logits[rows], config.temperature)
-        return learnt + config.kd_weight * kept
 
-    batches = shuffled_rows(len(seen), training)
-    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
-    return Learner(network, epochs=epochs)
+def lwf_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: Choices
+) -> Tensor:
+    """Cross entropy from the first competing class on, plus distillation on the old ones."""
+    seen = batch.seen
+    logits = network(seen.features, seen.keep)
+    kept = distillation_loss(logits[:, : seen.logits.shape[1]], seen.logits, choices.temperature)
+    learnt = new_class_loss(logits, seen.labels, choices.first)
+    return learnt + numbers.kd_weight * kept
+
+
+state_after, predict, cost = no_state, largest_logit, no_cost

@@ -2,18 +2,16 @@
 
 Aljundi et al.: Memory Aware Synapses (ECCV 2018), equations 2 to 4: the importance of a
 parameter is the mean over clips of the magnitude of the gradient of the output's squared length.
-Cross entropy is over all logits.
+Without exemplars the cross entropy is over the new logits, as in FACIL's code.
 
     L = CE + lambda sum_i Omega_i (theta_i - theta*_i)^2
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from mtcil.learning.clips import Clips
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.importance import (
     PenaltyConfig,
     cost_of_importances,
@@ -23,33 +21,27 @@ from mtcil.learning.importance import (
 )
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
-from mtcil.learning.steps import Cost, StepClips
-from mtcil.settings.sections import StepTrainingSettings
+from mtcil.learning.steps import StepClips, StepTraining, largest_logit, without_training
 
 Config = PenaltyConfig
 
 
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    return learn_with_penalty(learner, clips, training, config.strength, streams, report)
+    return learn_with_penalty(learner, clips, training, config.strength, seeds)
 
 
-def keep(
-    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
+@without_training
+def state_after(
+    learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
     """The importances on the step's clips, fused into those of the steps before."""
     return remembered(learner, importances(learner.network, clips))
 
 
-def cost(network: Network, n_seen: int, config: Config) -> Cost:
-    return cost_of_importances(network)
+predict, cost = largest_logit, cost_of_importances
 
 
 def importances(network: Network, clips: Clips) -> dict[str, Tensor]:

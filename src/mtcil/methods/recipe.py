@@ -1,34 +1,44 @@
-"""A recipe of parts that exist: what does best at equal bytes of memory.
+"""A recipe of known parts, for the highest accuracy at equal bytes of memory.
 
 New clips learn among the new classes, as in CCIL and ER-ACE, or among all; a balanced batch learns
 among all; both are augmented and distilled (LwF); prediction is by the nearest mean of exemplars
 (iCaRL) or by the largest logit. With `bits: 8` the same bytes hold four times as many exemplars.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.augmentation import AugmentationSettings, augmented
+from mtcil.learning.augmentation import AugmentationSettings, augment, draw_changes
 from mtcil.learning.clips import Clips
-from mtcil.learning.fit import Streams, endless, shuffled
-from mtcil.learning.learner import Learner
+from mtcil.learning.fit import Seeds, Steps
+from mtcil.learning.learner import Learner, class_means, nearest_mean
 from mtcil.learning.losses import distillation_loss, new_class_loss
-from mtcil.learning.network import Network, frozen_copy, widen_head
-from mtcil.learning.phases import Rows, balanced_set, batches_of, fit_whole
-from mtcil.learning.steps import Cost, MethodConfig, StepClips
-from mtcil.methods import icarl
+from mtcil.learning.network import Network, WithParts, in_batches
+from mtcil.learning.steps import (
+    Cost,
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    balanced_set,
+    fit_whole,
+    largest_logit,
+    table,
+    teacher_and_student,
+    validation_on,
+    without_training,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import Positive, StepTrainingSettings, Weight
+from mtcil.settings.sections import Positive, Weight
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
+    """Settings of this method only."""
 
     kd_weight: Weight
     temperature: Positive
@@ -37,66 +47,71 @@ class Config(MethodConfig):
     augmentation: AugmentationSettings
 
 
+class Choices(NamedTuple):
+    """The first class that new clips compete with, and the distillation's temperature."""
+
+    first: int
+    temperature: float
+
+
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    teacher = frozen_copy(learner.network)
-    new, n_old = clips.new, teacher.n_classes
-    network = widen_head(learner.network, len(new.labels.unique()), streams.generator("weights"))
-    balanced = balanced_set(clips, n_old, streams.generator("balanced set"))
-    first_rival = n_old if config.rivals == "new" else 0
-    draw = streams.generator("augmentation")
-
-    def loss(rows: Rows) -> Tensor:
-        of_new, of_all = rows
-        features = torch.cat([new.features[of_new], balanced.features[of_all]])
-        features = augmented(features, config.augmentation, draw)
-        logits = network(features)
-        with torch.no_grad():
-            old_logits = teacher(features)
-        total = new_class_loss(logits[: len(of_new)], new.labels[of_new], first_rival)
-        if len(of_all):
-            total = total + F.cross_entropy(logits[len(of_new) :], balanced.labels[of_all])
-        kept = distillation_loss(logits[:, :n_old], old_logits, config.temperature)
-        return total + config.kd_weight * kept
-
-    def batches(generator: torch.Generator) -> Iterator[Rows]:
-        return longer_once(len(new), len(balanced), training.sgd.batch, generator)
-
-    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
-    return Learner(network, epochs=epochs)
+    teacher, student = teacher_and_student(learner, clips, seeds)
+    balanced = balanced_set(clips, seeds.generator("balanced set"))
+    draw, half = draw_changes(config.augmentation, clips.new.features), training.sgd.batch // 2
+    both = yield fit_whole(
+        WithParts(student, teacher=teacher),
+        {"new": table(clips.new, half, draw), "balanced": table(balanced, half, draw)},
+        recipe_loss,
+        clips,
+        training,
+        seeds,
+        numbers={"kd_weight": config.kd_weight},
+        choices=Choices(clips.n_old if config.rivals == "new" else 0, config.temperature),
+        validation=validation_on(clips, lambda module, features: module.network(features)),
+    )
+    return Learner(both.network)
 
 
-def longer_once(
-    n_new: int, n_balanced: int, batch: int, generator: torch.Generator
-) -> Iterator[Rows]:
-    """One epoch: the larger of the two sets once, each batch beside one of the smaller.
+def recipe_loss(
+    module: Any, batch: SimpleNamespace, numbers: SimpleNamespace, choices: Choices
+) -> Tensor:
+    """Cross entropy of new clips and of the balanced set, plus distillation of both."""
+    parts = [rows for rows in (batch.new, batch.balanced) if rows is not None]
+    features = torch.cat(
+        [augment(r.features, r.shift, r.hidden_frames, r.hidden_bins) for r in parts]
+    )
+    keep = None if parts[0].keep is None else torch.cat([rows.keep for rows in parts])
+    logits, n_new = module.network(features, keep), len(batch.new.labels)
+    old_logits = module.teacher(features).detach()
+    total = new_class_loss(logits[:n_new], batch.new.labels, choices.first)
+    if batch.balanced is not None:
+        total = total + F.cross_entropy(logits[n_new:], batch.balanced.labels)
+    kept = distillation_loss(logits[:, : old_logits.shape[1]], old_logits, choices.temperature)
+    return total + numbers.kd_weight * kept
 
-    An epoch over the new clips alone would leave most of a large memory unseen.
-    """
-    if n_balanced > n_new:
-        of_all = shuffled(n_balanced, batch, generator)
-        return zip(endless(n_new, batch, generator), of_all, strict=False)
-    return batches_of((n_new, n_balanced), batch, generator)
 
-
-def keep(
-    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
+@without_training
+def state_after(
+    learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
-    """The means of the exemplars, if they are to predict."""
-    if config.classifier == "argmax":
-        return learner
-    return icarl.keep(learner, clips, memory, icarl.Config(), streams)
+    """The means of the exemplars, if they are to predict; a class without any has none."""
+    by_logit = config.classifier == "argmax"
+    if by_logit or len(memory.labels.unique()) < learner.n_classes:
+        return Learner(learner.network)
+    embeddings = in_batches(learner.network.embed, memory.features)
+    means = class_means(embeddings, memory.labels, learner.n_classes)
+    return Learner(learner.network, {"class_means": means})
+
+
+def predict(learner: Learner, features: Tensor) -> Tensor:
+    """The nearest mean if there are means, else the largest logit."""
+    return nearest_mean(learner, features) if learner.tensors else largest_logit(learner, features)
 
 
 def cost(network: Network, n_seen: int, config: Config) -> Cost:
-    """One mean per class."""
-    if config.classifier == "argmax":
-        return Cost(0)
-    return icarl.cost(network, n_seen, icarl.Config())
+    """One mean per class, if they are to predict."""
+    fixed = 4 * n_seen * network.head.in_features
+    return Cost(fixed if config.classifier == "nearest_mean" else 0)

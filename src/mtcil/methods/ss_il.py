@@ -5,70 +5,81 @@ clip competes among the new classes, an exemplar among the old ones; each batch 
 with one of exemplars.
 """
 
-from collections.abc import Callable
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.clips import Clips
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.groups import cost_of_steps, distil_by_step, with_steps
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
-from mtcil.learning.phases import Rows, fit_whole, paired_rows
-from mtcil.learning.steps import Cost, MethodConfig, StepClips
+from mtcil.learning.network import Network
+from mtcil.learning.steps import (
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    fit_whole,
+    largest_logit,
+    logits_of,
+    table,
+    teacher_and_student,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import Positive, StepTrainingSettings, Weight
+from mtcil.settings.sections import Positive, Weight
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
+    """Settings of this method only."""
 
     kd_weight: Weight
     temperature: Positive
 
 
+class Choices(NamedTuple):
+    """Classes of each earlier step, and the temperature."""
+
+    steps: tuple[int, ...]
+    temperature: float
+
+
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    new, memory = clips.new, clips.memory
-    teacher = frozen_copy(learner.network)
-    n_old, n_new = teacher.n_classes, len(new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
-    steps = learner.tensors["steps"].tolist()
-    teacher_new = in_batches(teacher, new.features)
-    teacher_memory = in_batches(teacher, memory.features)
-
-    def loss(rows: Rows) -> Tensor:
-        of_new, of_memory = rows
-        logits = network(torch.cat([new.features[of_new], memory.features[of_memory]]))
-        labels = torch.cat([new.labels[of_new], memory.labels[of_memory]])
-        old_logits = torch.cat([teacher_new[of_new], teacher_memory[of_memory]])
-        kept = distil_by_step(logits, old_logits, steps, config.temperature)
-        return separated_loss(logits, labels, n_old) + config.kd_weight * kept
-
-    batches = paired_rows(len(new), len(memory), training)
-    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
-    return Learner(network, learner.tensors, epochs=epochs)
+    teacher, student = teacher_and_student(learner, clips, seeds)
+    half = training.sgd.batch // 2
+    student = yield fit_whole(
+        student,
+        {
+            "new": table(clips.new, half, logits=logits_of(teacher, clips.new)),
+            "memory": table(clips.memory, half, logits=logits_of(teacher, clips.memory)),
+        },
+        ss_il_loss,
+        clips,
+        training,
+        seeds,
+        numbers={"kd_weight": config.kd_weight},
+        choices=Choices(tuple(learner.tensors["steps"].tolist()), config.temperature),
+    )
+    return Learner(student, learner.tensors)
 
 
-def keep(
-    learner: Learner, clips: Clips, memory: Clips, config: Config, streams: Streams
-) -> Learner:
-    return with_steps(learner)
-
-
-def cost(network: Network, n_seen: int, config: Config) -> Cost:
-    return cost_of_steps(n_seen)
+def ss_il_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: Choices
+) -> Tensor:
+    """Separated softmax, and distillation within each earlier step's classes."""
+    parts = [rows for rows in (batch.new, batch.memory) if rows is not None]
+    features, labels, old_logits = (
+        torch.cat([getattr(rows, name) for rows in parts])
+        for name in ("features", "labels", "logits")
+    )
+    keep = None if parts[0].keep is None else torch.cat([rows.keep for rows in parts])
+    logits = network(features, keep)
+    kept = distil_by_step(logits, old_logits, choices.steps, choices.temperature)
+    return separated_loss(logits, labels, sum(choices.steps)) + numbers.kd_weight * kept
 
 
 def separated_loss(logits: Tensor, labels: Tensor, n_old: int) -> Tensor:
@@ -82,7 +93,9 @@ def separated_loss(logits: Tensor, labels: Tensor, n_old: int) -> Tensor:
     Returns:
         Scalar, averaged over the batch.
     """
-    is_old = labels < n_old
-    old = F.cross_entropy(logits[is_old, :n_old], labels[is_old], reduction="sum")
-    new = F.cross_entropy(logits[~is_old, n_old:], labels[~is_old] - n_old, reduction="sum")
-    return (old + new) / len(labels)
+    own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+    old, new = logits[:, :n_old].logsumexp(1), logits[:, n_old:].logsumexp(1)
+    return (torch.where(labels < n_old, old, new) - own).mean()
+
+
+state_after, predict, cost = with_steps, largest_logit, cost_of_steps

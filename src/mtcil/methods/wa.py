@@ -5,60 +5,73 @@ section 4: (1 - l) CE + l KD with l = n_old / n_seen; the paper's WA and WA-MDF.
 weights to positive ones is left out: it suits embeddings after a ReLU, and ours are signed.
 """
 
-from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.clips import join
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
-from mtcil.learning.phases import blended_loss, fit_whole, shuffled_rows
-from mtcil.learning.steps import MethodConfig, StepClips
+from mtcil.learning.losses import blended_loss
+from mtcil.learning.network import Network
+from mtcil.learning.steps import (
+    MethodConfig,
+    StepClips,
+    StepTraining,
+    fit_whole,
+    largest_logit,
+    logits_of,
+    no_cost,
+    no_state,
+    table,
+    teacher_and_student,
+)
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import Positive, StepTrainingSettings
+from mtcil.settings.sections import Positive
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(MethodConfig):
-    """Settings of this method alone."""
+    """Settings of this method only."""
 
     temperature: Positive
 
 
 def learn_step(
-    learner: Learner,
-    clips: StepClips,
-    training: StepTrainingSettings,
-    config: Config,
-    streams: Streams,
-    report: Callable[[str], None] | None = None,
-) -> Learner:
+    learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
+) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
-    teacher = frozen_copy(learner.network)
-    n_old, n_new = teacher.n_classes, len(clips.new.labels.unique())
-    network = widen_head(learner.network, n_new, streams.generator("weights"))
-    without_new_bias(network, n_old)
-    seen = join(clips.new, clips.memory)
-    old_logits = in_batches(teacher, seen.features)
+    teacher, student = teacher_and_student(learner, clips, seeds)
+    without_new_bias(student, clips.n_old)
+    seen = clips.seen()
+    student = yield fit_whole(
+        student,
+        {"seen": table(seen, training.sgd.batch, logits=logits_of(teacher, seen))},
+        wa_loss,
+        clips,
+        training,
+        seeds,
+        choices=config.temperature,
+    )
+    align(student, clips.n_old)
+    return Learner(student)
 
-    def loss(rows: Tensor) -> Tensor:
-        logits = network(seen.features[rows])
-        return blended_loss(logits, seen.labels[rows], old_logits[rows], config.temperature)
 
-    batches = shuffled_rows(len(seen), training)
-    epochs = fit_whole(network, batches, loss, clips, training, streams, report)
-    align(network, n_old)
-    return Learner(network, epochs=epochs)
+def wa_loss(
+    network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: float
+) -> Tensor:
+    """Cross entropy and distillation, blended by the share of old classes."""
+    seen = batch.seen
+    logits = network(seen.features, seen.keep)
+    return blended_loss(logits, seen.labels, seen.logits, temperature=choices)
 
 
 @torch.no_grad()
 def without_new_bias(network: Network, n_old: int) -> None:
     """The paper's head has no bias: a new class gets none, and none is learnt in this step.
 
-    Biases would carry what the alignment is to take away.
+    Biases could bring back the advantage that the alignment removes.
     """
     network.head.bias[n_old:] = 0
     network.head.bias.requires_grad_(False)
@@ -69,3 +82,6 @@ def align(network: Network, n_old: int) -> None:
     """Scale the new rows of the head, in place: their mean length becomes the old ones'."""
     lengths = network.head.weight.norm(dim=1)
     network.head.weight[n_old:] *= lengths[:n_old].mean() / lengths[n_old:].mean()
+
+
+state_after, predict, cost = no_state, largest_logit, no_cost

@@ -63,8 +63,9 @@ def step_rows(run: Run, steps: Sequence[int], results: Sequence[Any], key: str) 
         n_old = n_seen - steps[step]
         about = {**vars(run), "step": step, "classes_seen": n_seen}
         costs = {
-            "epochs": sum(result.epochs.values()),
-            "phases": " ".join(f"{name}:{n}" for name, n in result.epochs.items()),
+            "updates": sum(result.updates.values()),
+            "phases": " ".join(f"{name}:{n}" for name, n in result.updates.items()),
+            "clips_passed": result.clips_passed,
             "memory_bytes": result.memory_bytes,
             "state_bytes": result.state_bytes,
             "validation_bytes": result.validation_bytes,

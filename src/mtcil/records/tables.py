@@ -18,7 +18,8 @@ from mtcil.records.rows import IDENTITY, TABLES, Rows, confusion_from_text
 from mtcil.settings.sections import require
 
 MAX_CLIPS = 10_000_000  # of a test set; more are no count but damage
-# The columns of each table and their types, in this order. Of stages of incremental steps:
+# The columns of each table and their types, in this order. Int64 may be empty: runs of the first
+# edition counted epochs. Of stages of incremental steps:
 _RUN = dict.fromkeys(IDENTITY, "str") | {"exemplars": "int64", "seed": "int64"}
 _STEP = _RUN | dict.fromkeys(("step", "classes_seen"), "int64")
 _MEASURES = ("accuracy", "class_accuracy", "macro_f1", "old_accuracy", "new_accuracy")
@@ -27,7 +28,7 @@ _KEY = {"key": "str"}
 _STEP_TABLES = {
     "records": _STEP
     | dict.fromkeys(_MEASURES, "float64")
-    | {"epochs": "int64", "phases": "str"}
+    | {"updates": "Int64", "phases": "str", "clips_passed": "Int64"}
     | dict.fromkeys(_BYTES, "int64")
     | _KEY,
     "matrix": _STEP | {"of_step": "int64", "accuracy": "float64"} | _KEY,
@@ -37,7 +38,10 @@ _BASE = dict.fromkeys(("dataset", "split", "base", "heads", "passes", "control")
 _CLIPS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
 # Of the other stages:
 _TABLES = {
-    "train_base": _BASE | dict.fromkeys(("seed", "epochs", *_CLIPS), "int64") | _KEY,
+    "train_base": _BASE
+    | {"seed": "int64", "updates": "Int64"}
+    | dict.fromkeys(_CLIPS, "int64")
+    | _KEY,
     "probe_base": _BASE
     | {"probe": "str", "seed": "int64", "scope": "str"}
     | dict.fromkeys(("step", "classes_seen"), "int64")
@@ -63,14 +67,16 @@ def columns_of(stage: str, table: str = "records") -> dict[str, str]:
 
 
 def write_table(
-    path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str] | None = None
 ) -> None:
     """Write rows as CSV, whole or not at all; numbers with four decimals, so that bytes repeat.
 
     Args:
-        columns: in this order; a table without rows has its header all the same.
+        columns: and their types, in this order; a table without rows has its header all the same.
     """
     table = pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
+    may_be_empty = [name for name, kind in (columns or {}).items() if kind == "Int64"]
+    table = table.astype(dict.fromkeys(may_be_empty, "Int64"))  # beside an empty field, too
     write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
@@ -107,7 +113,7 @@ def read_records(folder: Path, dataset: str, table: str = "records") -> pd.DataF
         with np.errstate(invalid="raise"):  # a number too large for its column
             found = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
         _check_table(found, types, dataset)
-    except (OSError, ValueError, ArithmeticError) as error:
+    except (OSError, ValueError, TypeError, ArithmeticError) as error:
         text = f"{' '.join(str(error).split()):.300}"
         raise UserError(
             f"{file}: the records cannot be read ({text}). Delete the file, then make it again: "

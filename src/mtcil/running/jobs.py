@@ -8,10 +8,13 @@ from typing import Any, Literal
 from mtcil.core.errors import UserError
 from mtcil.core.lookup import find
 from mtcil.core.randomness import numpy_generator
+from mtcil.learning.fit import Phase, phase_of
 from mtcil.learning.protocol import draw_tasks
+from mtcil.learning.steps import StepTraining
 from mtcil.learning.trajectory import Plan
 from mtcil.records.rows import BaseName, Run
 from mtcil.running.keys import code_digest, digest, environment, features_digest
+from mtcil.running.schedules import compared, step_training
 from mtcil.settings.reader import build
 from mtcil.settings.sections import (
     BaseTrainingSettings,
@@ -20,9 +23,11 @@ from mtcil.settings.sections import (
     NetworkSettings,
     SplitKind,
     SplitSettings,
-    StepTrainingSettings,
 )
 from mtcil.settings.study import MULTITASK, BaseRow, Study
+
+EXECUTOR = "running/alone.py"  # its code, too, is what a result depends on
+Validation = Literal["all_seen", "new_only", "memory"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class BaseJob:
     order_seed: int
     heads: Heads
     training: BaseTrainingSettings
+    phase: Phase
     dataset: DatasetSettings
     split: SplitSettings
     network: NetworkSettings
@@ -81,7 +87,9 @@ class Variant:
     method: str
     exemplars: int
     settings: Mapping[str, Any] = field(default_factory=dict)
-    training: StepTrainingSettings | None = None
+    training: StepTraining | None = None
+    validation: Validation | None = None
+    validation_share: float | None = None
     schedule: str = "two_step"
     stopping: str = "early"
     measured: Literal["test", "validation"] = "test"
@@ -99,22 +107,17 @@ class RunJob:
     key: str
 
 
-def base_training_of(study: Study, dataset: str, row: BaseRow) -> BaseTrainingSettings:
-    """The settings of base training, with more epochs for the control `longer`."""
-    training = study.base_training
+def base_phase(study: Study, dataset: str, row: BaseRow) -> Phase:
+    """The one phase of base training; longer for the control `longer`."""
+    settings = study.datasets[dataset]
+    phase = phase_of(study.base_training.fit, settings.updates.base)
     if row.control != "longer":
-        return training
-    n_base = study.datasets[dataset].steps[0]
+        return phase
+    n_base = settings.steps[0]
     heads = Heads.parse(study.base_models[dataset][MULTITASK].heads, n_base)
     tasks = draw_tasks(heads, n_base, numpy_generator(0, "tasks"))
     times = sum(len(task) for task in tasks) / n_base
-    patience = training.fit.patience
-    fit = replace(
-        training.fit,
-        epochs=round(times * training.fit.epochs),
-        patience=None if patience is None else round(times * patience),
-    )
-    return replace(training, fit=fit)
+    return replace(phase, updates=round(times * phase.updates))
 
 
 def base_jobs(
@@ -137,7 +140,7 @@ def base_jobs(
     settings = study.datasets[dataset]
     shared = [
         *environment(device),
-        code_digest("learning/base_step.py", "learning/split.py"),
+        code_digest("learning/base_step.py", "learning/split.py", EXECUTOR),
         features_digest(folders.features),
         [settings.classes, settings.steps, settings.class_order],
         study.networks[settings.network],
@@ -146,9 +149,9 @@ def base_jobs(
     for base, kind, seeds in starts:
         row, split = study.base_models[dataset][base], study.split_of(kind)
         heads = Heads.parse(row.heads, settings.steps[0])
-        training = base_training_of(study, dataset, row)
+        training, phase = study.base_training, base_phase(study, dataset, row)
         name = BaseName(dataset, kind, base, row.heads, row.passes, row.control or "none")
-        own = [split, training, heads, row.passes, row.control == "shuffled_labels"]
+        own = [split, training, phase, heads, row.passes, row.control == "shuffled_labels"]
         for seed in seeds:
             order_seed = seed if row.order_seed is None else row.order_seed
             file = folders.models / f"{base}-{kind}" / f"seed{seed}.pt"
@@ -159,6 +162,7 @@ def base_jobs(
                     order_seed=order_seed,
                     heads=heads,
                     training=training,
+                    phase=phase,
                     dataset=settings,
                     split=split,
                     network=study.networks[settings.network],
@@ -182,7 +186,9 @@ def run_jobs(study: Study, bases: Sequence[BaseJob], variants: Sequence[Variant]
     rows = dict.fromkeys(base.name for base in bases)
     for name in rows:
         for variant, (kind, config) in zip(variants, methods, strict=True):
-            code = code_digest("learning/trajectory.py", f"methods/{kind}.py", "records/rows.py")
+            code = code_digest(
+                "learning/trajectory.py", f"methods/{kind}.py", "records/rows.py", EXECUTOR
+            )
             for base in bases:
                 if base.name == name:
                     jobs.append(_run_job(study, base, variant, kind, config, code))
@@ -196,7 +202,9 @@ def _run_job(
         steps=base.dataset.steps,
         method=kind,
         config=config,
-        training=variant.training or study.step_training,
+        training=variant.training or own_training(study, base.name.dataset),
+        validation=variant.validation or study.step_training.validation,
+        validation_share=variant.validation_share or study.step_training.validation_share,
         memory=study.memory,
         exemplars=variant.exemplars,
         network=base.network,
@@ -213,6 +221,18 @@ def _run_job(
     )
     key = digest(*environment(base.device), code, base.key, plan, base.seed)
     return RunJob(run, plan, base, base.folders.checkpoints / f"{key}.json", key)
+
+
+def own_training(study: Study, dataset: str) -> StepTraining:
+    """How the study learns its steps: by `step_training`, as long as the dataset's updates say."""
+    updates = study.datasets[dataset].updates
+    return step_training(study.step_training, updates.head_first, updates.then_all)
+
+
+def comparison_training(study: Study, dataset: str) -> StepTraining:
+    """How methods are compared: the same updates for all."""
+    how, updates = study.comparison, study.datasets[dataset].updates
+    return compared(how.training, updates.compare, how.head_first_share)
 
 
 def method_settings(

@@ -10,7 +10,7 @@ import torch
 
 from mtcil.core.errors import UserError
 from mtcil.core.files import whole_file
-from mtcil.learning.learner import Learner, from_plain, to_plain
+from mtcil.learning.network import Network, copy_state, network_from_state
 from mtcil.settings.sections import NetworkSettings
 
 # What reading a file raises that is damaged, or holds more than tensors and plain values.
@@ -21,8 +21,10 @@ UNREADABLE = (
 AGAIN = "Train it again: dvc repro train_base --force."
 
 
-def save_model(learner: Learner, key: str, path: Path) -> None:
-    """Save a base model, whole or not at all; the same model, the same bytes.
+def save_model(network: Network, updates: int, key: str, path: Path) -> None:
+    """Save a base model and the updates that made it, whole or not at all.
+
+    The same model has the same bytes.
 
     Into memory first: given a path, torch writes its name inside, and a full disk would be
     torch's RuntimeError about positions.
@@ -31,24 +33,26 @@ def save_model(learner: Learner, key: str, path: Path) -> None:
         OSError: it cannot be written.
     """
     memory = io.BytesIO()
-    torch.save({"key": key, **to_plain(learner)}, memory)
+    state = {name: value.cpu() for name, value in copy_state(network).items()}
+    torch.save({"key": key, "updates": updates, "network": state}, memory)
     with whole_file(path) as part:
         part.write_bytes(memory.getbuffer())
 
 
-def saved_epochs(path: Path, key: str) -> int | None:
-    """Epochs of the base model that `path` holds; None if it is damaged, or of another key."""
+def saved_updates(path: Path, key: str) -> int | None:
+    """Updates of the base model that `path` holds; None if it is damaged, or of another key."""
     try:
         content = _load(path)
-        return int(content["epochs"]["base"]) if content["key"] == key else None
+        return int(content["updates"]) if content["key"] == key else None
     except UNREADABLE:
         return None
 
 
 def read_model(
     path: Path, key: str, network: NetworkSettings, n_base: int, device: torch.device
-) -> Learner:
-    """The base model of a key, of `n_base` classes, in eval mode; reading it executes nothing.
+) -> tuple[Network, int]:
+    """The base model of a key, of `n_base` classes, in eval mode, and the
+    updates that made it; reading it executes nothing.
 
     Raises:
         UserError: the file is missing or damaged, or holds something else.
@@ -57,10 +61,10 @@ def read_model(
         content = _load(path)
         if content["key"] != key:
             raise UserError(f"{path}: the base model is of other settings, code or device. {AGAIN}")
-        learner = from_plain(content, network, device)
-        if learner.n_classes != n_base:
-            raise ValueError(f"a base model of {learner.n_classes} classes")
-        return learner
+        model = network_from_state(network, content["network"]).to(device).eval()
+        if model.n_classes != n_base:
+            raise ValueError(f"a base model of {model.n_classes} classes")
+        return model, int(content["updates"])
     except UNREADABLE as error:  # its name only: torch's text advises to load it unsafely
         raise UserError(
             f"{path}: the base model cannot be read ({type(error).__name__}). {AGAIN}"

@@ -87,13 +87,11 @@ def probe_one_base(job: ProbeJob) -> tuple[ProbeJob, dict[str, list[Record]]]:
     """The records of one base model by key: a row per probe, scope and step."""
     base = job.base
     device = prepare_worker(base.device)
-    learner = read_model(base.file, base.key, base.network, base.dataset.steps[0], device)
+    network, _ = read_model(base.file, base.key, base.network, base.dataset.steps[0], device)
     data = load_split(
         base.folders.features, base.dataset, base.split, base.seed, device, base.order_seed
     )
-    found = probe_rows(
-        list(job.probes.values()), learner.network, data, base.dataset.steps, base.seed
-    )
+    found = probe_rows(list(job.probes.values()), network, data, base.dataset.steps, base.seed)
     return job, {
         key: [{**row, "key": key} for row in rows]
         for key, rows in zip(job.probes, found, strict=True)

@@ -4,25 +4,27 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tqdm import tqdm
 
 from mtcil.core.files import write_text
 from mtcil.core.lookup import find
 from mtcil.core.randomness import numpy_generator
-from mtcil.learning.base_step import train_base
+from mtcil.learning.base_step import learn_base
 from mtcil.learning.clips import of_labels
-from mtcil.learning.fit import Streams
+from mtcil.learning.fit import Fit, Seeds, logged
 from mtcil.learning.learner import Learner
 from mtcil.learning.protocol import draw_tasks
 from mtcil.learning.split import load_split
-from mtcil.learning.trajectory import advance, start
+from mtcil.learning.steps import Method
+from mtcil.learning.trajectory import Run, trajectory
 from mtcil.records.rows import TABLES, Rows, step_rows
+from mtcil.running.alone import follow
 from mtcil.running.device import prepare_worker
 from mtcil.running.jobs import BaseJob, RunJob
 from mtcil.running.keys import digest
-from mtcil.running.models import read_model, save_model, saved_epochs
+from mtcil.running.models import read_model, save_model, saved_updates
 from mtcil.running.parallel import run_all
 from mtcil.settings.sections import MachineSettings
 
@@ -30,15 +32,15 @@ Job = TypeVar("Job")
 
 
 def train_all(jobs: Sequence[BaseJob], machine: MachineSettings) -> list[int]:
-    """Train the base models whose files are not there yet; returns the epochs of each."""
-    epochs = {}
+    """Train the base models whose files are not there yet; returns the updates of each."""
+    updates = {}
     if not machine.fresh:
-        epochs = {job.file: saved_epochs(job.file, job.key) for job in jobs}
-    missing = [job for job in jobs if epochs.get(job.file) is None]
+        updates = {job.file: saved_updates(job.file, job.key) for job in jobs}
+    missing = [job for job in jobs if updates.get(job.file) is None]
     print(f"{len(jobs)} base models, {len(missing)} of them to train", file=sys.stderr)
     for job, trained in perform(train_one_base, missing, machine, "base models"):
-        epochs[job.file] = trained
-    return [epochs[job.file] or 0 for job in jobs]
+        updates[job.file] = trained
+    return [updates[job.file] or 0 for job in jobs]
 
 
 def remove_others(folder: Path, jobs: Sequence[BaseJob]) -> None:
@@ -52,24 +54,28 @@ def remove_others(folder: Path, jobs: Sequence[BaseJob]) -> None:
 
 
 def train_one_base(job: BaseJob) -> tuple[BaseJob, int]:
-    """Train one base model and save it; returns the epochs trained."""
+    """Train one base model and save it; returns the updates made."""
     device = prepare_worker(job.device)
     data = load_split(
         job.folders.features, job.dataset, job.split, job.seed, device, job.order_seed
     )
     n_base = job.dataset.steps[0]
-    network, epochs = train_base(
+    log: list[tuple[Fit, int]] = []
+    steps = learn_base(
         data.train[of_labels(data.train, 0, n_base)],
         data.validation[of_labels(data.validation, 0, n_base)],
         draw_tasks(job.heads, n_base, numpy_generator(job.seed, "tasks")),
         job.name.passes,
         job.network,
         job.training,
-        Streams(job.seed, 0),
+        job.phase,
+        Seeds(job.seed, 0),
         shuffled_labels=job.name.control == "shuffled_labels",
     )
-    save_model(Learner(network, epochs={"base": epochs}), job.key, job.file)
-    return job, epochs
+    network = follow(logged(steps, log))
+    updates = sum(made for _, made in log)
+    save_model(network, updates, job.key, job.file)
+    return job, updates
 
 
 def learn_all(jobs: Sequence[RunJob], machine: MachineSettings, known: Mapping[str, Rows]) -> Rows:
@@ -135,12 +141,10 @@ def learn_one_run(job: RunJob) -> tuple[RunJob, Rows]:
     data = load_split(
         base.folders.features, base.dataset, base.split, base.seed, device, base.order_seed
     )
-    method = find("methods", plan.method)
-    learner = read_model(base.file, base.key, plan.network, plan.steps[0], device)
-    state = start(learner, data, plan, method, base.seed)
-    for _ in plan.steps[1:]:
-        state = advance(state, data, plan, method, base.seed)
-    rows = step_rows(job.run, plan.steps, state.results, job.key)
+    method = cast(Method, find("methods", plan.method))
+    network, updates = read_model(base.file, base.key, plan.network, plan.steps[0], device)
+    results = follow(trajectory(Run(data, plan, method, base.seed), Learner(network), updates))
+    rows = step_rows(job.run, plan.steps, results, job.key)
     _save_checkpoint(job, rows)
     return job, rows
 

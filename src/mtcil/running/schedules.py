@@ -1,40 +1,71 @@
-"""Schedules of fine-tuning in an incremental step, to be compared (paper, section 3.3)."""
+"""Lengths and schedules of an incremental step: from settings and a dataset's updates."""
 
 from dataclasses import replace
 
-from mtcil.settings.sections import PhaseSettings, ScheduleRates, StepTrainingSettings
+from mtcil.learning.fit import Phase, phase_of, updates_of
+from mtcil.learning.steps import StepTraining
+from mtcil.settings.sections import (
+    DatasetSettings,
+    ScheduleRates,
+    SplitShares,
+    StepTrainingSettings,
+)
+
+
+def step_training(settings: StepTrainingSettings, head_first: int, then_all: int) -> StepTraining:
+    """How a step is learnt, in so many updates of each phase.
+
+    A method with one phase gets as many updates as the two together, at the second's rate.
+    """
+    return StepTraining(
+        sgd=settings.sgd,
+        head_first=phase_of(settings.head_first, head_first),
+        then_all=phase_of(settings.then_all, then_all),
+        frozen_blocks=settings.frozen_blocks,
+        whole=phase_of(settings.then_all, head_first + then_all),
+    )
+
+
+def compared(settings: StepTrainingSettings, updates: int, share: float) -> StepTraining:
+    """The same where methods are compared: so many updates for each, whatever its phases."""
+    first = round(share * updates)
+    return step_training(settings, first, updates - first)
+
+
+def updates_of_epochs(epochs: int, dataset: DatasetSettings, split: SplitShares, batch: int) -> int:
+    """The paper counts in epochs over the clips of a step's new classes.
+
+    Args:
+        batch: new clips of each update.
+    """
+    n_classes = dataset.steps[min(1, len(dataset.steps) - 1)]
+    return updates_of(epochs, round(split.train * n_classes * dataset.clips_per_class), batch)
 
 
 def scheduled(
-    training: StepTrainingSettings,
-    schedule: str,
-    epochs: int | None,
-    rates: ScheduleRates,
-) -> StepTrainingSettings:
-    """The settings of a step with another schedule, another end, or both.
+    training: StepTraining, schedule: str, updates: int | None, rates: ScheduleRates
+) -> StepTraining:
+    """A step with another schedule, another end, or both (paper, section 3.3).
 
     Args:
         training: the study's; its two phases are the two steps of fine-tuning.
         schedule: `two_step`: the frozen phase, then all layers, as `training` says;
             `cosine`: all layers from the start at the large rate, falling along a cosine;
             `small`: all layers from the start at the small rate.
-        epochs: this many in all and no early stopping; `two_step` shares them out between its
-            phases as `training` does. None: early stopping, at most as many epochs as
-            `training` allows.
+        updates: this many in all and no early stopping; `two_step` shares them out between its
+            phases as `training` does. None: early stopping, at most as many as `training` allows.
     """
     head_first, then_all = training.head_first, training.then_all
-    most = head_first.epochs + then_all.epochs
-    total = most if epochs is None else epochs
-    patience = then_all.patience if epochs is None else None
+    most = head_first.updates + then_all.updates
+    total = most if updates is None else updates
+    patience = then_all.patience if updates is None else None
     if schedule == "two_step":
-        first = round(total * head_first.epochs / most)
-        if epochs is not None:
-            head_first = replace(head_first, epochs=first, patience=None)
-            then_all = replace(then_all, epochs=total - first, patience=None)
+        first = round(total * head_first.updates / most)
+        if updates is not None:
+            head_first = replace(head_first, updates=first, patience=None)
+            then_all = replace(then_all, updates=total - first, patience=None)
         return replace(training, head_first=head_first, then_all=then_all)
-    fit = (
-        PhaseSettings(total, patience, rates.large_rate, "cosine")
-        if schedule == "cosine"
-        else PhaseSettings(total, patience, rates.small_rate, "constant")
-    )
-    return replace(training, head_first=replace(head_first, epochs=0), then_all=fit)
+    cosine = schedule == "cosine"
+    rate = rates.large_rate if cosine else rates.small_rate
+    fit = Phase(total, rate, "cosine" if cosine else "constant", patience)
+    return replace(training, head_first=replace(head_first, updates=0), then_all=fit)

@@ -42,6 +42,19 @@ def require_unique(values: Sequence[object], where: str) -> None:
 
 
 @dataclass(frozen=True, config=STRICT)
+class UpdateSettings:
+    """Lengths of training in updates, the same for all runs of one dataset and kind."""
+
+    base: Whole
+    head_first: Count
+    then_all: Count
+    compare: Whole  # of each method's steps in compare_methods, all phases together
+
+    def __post_init__(self) -> None:
+        require(self.head_first + self.then_all > 0, "head_first and then_all: not both 0.")
+
+
+@dataclass(frozen=True, config=STRICT)
 class DatasetSettings:
     """A dataset, its classes and its protocol."""
 
@@ -50,6 +63,7 @@ class DatasetSettings:
     clips_per_class: Annotated[int, Field(ge=10)]  # at most; which ones is fixed, not per seed
     steps: tuple[Whole, ...]  # classes per step; first the base step
     exemplars: Count  # K, all old classes together
+    updates: UpdateSettings
     features: str  # a row of `features`
     network: str  # a row of `networks`
     class_order: tuple[str, ...] | None  # null: drawn per seed
@@ -179,10 +193,12 @@ class NetworkSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class PhaseSettings:
-    """One stretch of training, with one learning-rate curve and early stopping."""
+    """One stretch of training, with one learning-rate curve and early stopping.
 
-    epochs: Count  # at most; 0 leaves the phase out
-    patience: Whole | None  # epochs without a better validation; null: none
+    Its length is the dataset's; validation is looked at 20 times, evenly over it.
+    """
+
+    patience: Whole | None  # checks without a better validation result; null: no early stopping
     learning_rate: Positive
     schedule: Literal["constant", "cosine"]
 
@@ -202,10 +218,10 @@ class BaseTrainingSettings:
 
     sgd: SgdSettings
     fit: PhaseSettings
-    task_weight: Weight  # of each task except the full one, whose is 1
-
-    def __post_init__(self) -> None:
-        require(self.fit.epochs >= 1, "the base step needs at least one epoch.")
+    task_weight: Weight  # of the smaller tasks; the full one's is 1
+    task_reduction: Literal["mean", "sum"]  # of the smaller tasks' losses
+    # Which batches move BatchNorm's running statistics, where each task has its own pass.
+    statistics: Literal["full_task", "all_tasks"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -257,14 +273,16 @@ class ComparisonSettings:
     """How methods are compared: the same training and the same effort of tuning for all.
 
     Attributes:
-        training: of every method's steps; a fixed number of epochs, so that no clip of an old
+        training: of every method's steps; a fixed number of updates, so that no clip of an old
             class is needed to stop early.
+        head_first_share: of the updates, for methods that fine-tune in two steps.
         tuned: for a method of `methods`, the settings that `tune_methods` chose.
         grids: for a method of `methods`, values of some of its settings; every combination is
             tried.
     """
 
     training: StepTrainingSettings
+    head_first_share: Share
     tuned: dict[str, dict[str, Any]]
     grids: dict[str, dict[str, tuple[Any, ...]]]
 
