@@ -7,7 +7,7 @@ STUDIES := demo $(wildcard studies/*)
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-all check repro bench sync plots-page clean-checkpoints fuzz faults
+.PHONY: help setup estimate study sources demo test test-all check repro bench sync plots-page clean-checkpoints fuzz faults
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -20,10 +20,14 @@ $(STAMP): requirements.txt pyproject.toml
 
 setup: $(STAMP)  ## Make the virtual environment with the pinned packages.
 
-demo: $(STAMP)  ## The whole pipeline on audio made here (minutes, two cores, no network).
+demo: $(STAMP)  ## A first result from synthesized words (about a minute on two cores, no network).
 	$(BIN)/dvc repro demo/dvc.yaml
-	@cat demo/metrics/tables/steps.md
-	@echo "Figures: demo/plots/. Try next: cd demo && dvc exp run -S exemplars=200"
+	@cd demo && PYTHONPATH=../src $(BIN)/python ../pipeline/_show.py
+	@git status --porcelain demo | wc -l | awk '$$1 > 0 {print "\n" $$1 " files of demo/ differ " \
+		"from those in git: the last bits of floating-point results depend on the kind of CPU." \
+		"\nThis restores them: git checkout -- demo"}'
+	@echo "\nPage:   demo/report.html\nFigure: demo/plots/gain.png"
+	@echo "Next:   cd demo && dvc exp run -S exemplars=200"
 
 test: $(STAMP)  ## The fast tests.
 	$(BIN)/python -m pytest -m "not slow"
@@ -37,6 +41,17 @@ check: $(STAMP)  ## Format, lint, types, layers and the fast tests.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not slow"
+
+STUDY ?= .
+
+estimate: $(STAMP)  ## Runs, updates, hours and memory of STUDY=studies/ten_words, before it starts.
+	cd $(STUDY) && PYTHONPATH="$(CURDIR)/src" $(BIN)/python "$(CURDIR)/pipeline/_estimate.py"
+
+study: $(STAMP)  ## A study of your own audio: NAME=birds AUDIO=path, and GROUP='^([^_]+)_' if files name speakers.
+	@PYTHONPATH="$(CURDIR)/src" $(BIN)/python pipeline/_new_study.py "$$NAME" "$$AUDIO" "$$GROUP"
+
+sources: $(STAMP)  ## List the audio of STUDY=studies/birds again, after a change.
+	@cd $(STUDY) && PYTHONPATH="$(CURDIR)/src" $(BIN)/python "$(CURDIR)/pipeline/_list_sources.py"
 
 FUZZ_VENV := .venv-fuzz
 FUZZ_TARGETS := archive_bytes clip_bytes params_text records_text

@@ -7,7 +7,6 @@ of its own: `python benchmarks/archive_to_features.py KIND ARCHIVE EVERY JOBS`.
 import functools
 import io
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from size import sized
 from mtcil.audio import extraction
 from mtcil.audio.archives import format_of, read_members
 from mtcil.core.lookup import find
-from mtcil.settings.sections import DatasetSettings, FeatureSettings
+from mtcil.settings.sections import DatasetSettings, FeatureSettings, UpdateSettings
 
 WORDS = FeatureSettings(16_000, 1.0, 1024, 512, True, log_mel=32)
 URBAN = FeatureSettings(22_050, 3.0, 1024, 512, False, 60, 12, 6, 7)
@@ -77,11 +76,10 @@ def _measure_one(kind: str, archive: Path, way: Way) -> tuple[list[Row], float]:
     what, loop = f"{kind}, {n_clips} clips", rounds["tarfile, librosa.load, librosa"]
     rows = []
     for how, times in rounds.items():
-        wall, own, workers = (statistics.median(column) for column in zip(*times, strict=True))
-        cpu = f"{own:.2f} + {workers:.2f}" if workers else f"{own:.2f}"
+        wall, cpu = (statistics.median(column) for column in zip(*times, strict=True))
         ratio = statistics.median(a[0] / b[0] for a, b in zip(loop, times, strict=True))
-        rows.append((what, how, f"{wall:.2f} s, CPU {cpu} s", f"{ratio:.1f} x"))
-    cpu_of = {how: statistics.median(own for _, own, _ in times) for how, times in rounds.items()}
+        rows.append((what, how, f"{wall:.2f} s, CPU {cpu:.2f} s", f"{ratio:.1f} x"))
+    cpu_of = {how: statistics.median(cpu for _, cpu in times) for how, times in rounds.items()}
     whole, reading = cpu_of["ours, 1 job"], cpu_of["reading alone"]
     for how in ("reading", "decompressing"):
         share = f"{cpu_of[f'{how} alone'] / whole:.0%}"
@@ -96,7 +94,7 @@ def _measure_one(kind: str, archive: Path, way: Way) -> tuple[list[Row], float]:
 
 
 def _rounds(functions: dict[str, Callable[[], object]]) -> dict[str, list[tuple[float, ...]]]:
-    """Seconds of each, in turns: wall, CPU of this process, CPU of its workers."""
+    """Seconds of each, in turns: wall, CPU."""
     times: dict[str, list[tuple[float, ...]]] = {how: [] for how in functions}
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")  # librosa's, about silence
@@ -108,9 +106,8 @@ def _rounds(functions: dict[str, Callable[[], object]]) -> dict[str, list[tuple[
     return times
 
 
-def _clocks() -> tuple[float, float, float]:
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.perf_counter(), time.process_time(), workers.ru_utime + workers.ru_stime
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 # What is timed
@@ -155,6 +152,7 @@ def _settings(
         clips_per_class=max(10, *(labels.count(label) for label in classes)),
         steps=(2, *(1 for _ in classes[2:])),
         exemplars=0,
+        updates=UpdateSettings(1, 1, 1, 1),
         features="",
         network="",
         class_order=None,
@@ -183,8 +181,7 @@ def _memory(kind: str, archive: Path) -> list[Row]:
     rows = []
     for jobs in (1, 2):
         half, whole = (_peak_in_new_process(kind, archive, every, jobs) for every in (2, 1))
-        of = "" if jobs == 1 else ", parent + 2 x its larger worker"
-        how = f"peak memory, {jobs} job{'s' * (jobs > 1)}{of}"
+        how = f"peak memory, {jobs} job{'s' * (jobs > 1)}"
         rows.append((kind, how, f"{whole:,} MB", f"{half:,} MB for half of the clips"))
     return rows
 
@@ -195,16 +192,11 @@ def _peak_in_new_process(kind: str, archive: Path, every: int, jobs: int) -> int
 
 
 def _peak(kind: str, archive: Path, every: int, jobs: int) -> int:
-    """Megabytes of this process and its workers; pages that they share count for each.
-
-    Linux: what getrusage says of a process itself still holds its starter's peak.
-    """
+    """Megabytes. Linux: what getrusage says of a process still holds its starter's peak."""
     with tempfile.TemporaryDirectory() as folder:
         _extract(kind, archive, Path(folder), jobs, every)
     status = Path("/proc/self/status").read_text().split()
-    own = int(status[status.index("VmHWM:") + 1])
-    of_worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return (own + (jobs if jobs > 1 else 0) * of_worker) // 1024
+    return int(status[status.index("VmHWM:") + 1]) // 1024
 
 
 if __name__ == "__main__":

@@ -1,110 +1,201 @@
-"""What only a GPU can show, in one command of under five minutes: `python benchmarks/gpu.py`.
+"""Many runs at once on one GPU, in one command of under five minutes: `python benchmarks/gpu.py`.
 
-Speed of an epoch by heads, of a step, several processes on one GPU, what deterministic
-algorithms cost and whether results then repeat to the bit, whether `torch.compile` or CUDA graphs
-pay, and memory. Without a GPU it says so and ends.
+Run-updates a second (runs x updates / seconds) of fleets of 1 to 128 runs, against the plain
+autograd loop on the same card, for both inputs, in the base step and in CCIL's `then_all`; what
+TF32 brings; whether the same fleet twice gives the same bits; whole stages. Without a GPU it says
+so and ends, except with `--tiny`: then a few updates run on the CPU.
 """
 
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "pipeline")]
 
-import torch
-import torch.nn.functional as F
-import training
-from training import DEVICE, NETWORK, clips
+import torch  # noqa: E402
+from made import made_features, shortened  # noqa: E402
+from size import TINY, sized  # noqa: E402
 
-from mtcil.learning.fit import Phase
-from mtcil.learning.network import Network
+from mtcil.learning.base_step import BasePlan, base_clips, learn_base  # noqa: E402
+from mtcil.learning.fit import Fit, Seeds, Trained, phase_of  # noqa: E402
+from mtcil.learning.learner import Learner  # noqa: E402
+from mtcil.learning.network import Network  # noqa: E402
+from mtcil.learning.trajectory import Run, step_clips  # noqa: E402
+from mtcil.methods import ccil  # noqa: E402
+from mtcil.running import alone  # noqa: E402
+from mtcil.running.device import prepare_worker  # noqa: E402
+from mtcil.running.estimate import noise  # noqa: E402
+from mtcil.running.fleet import Fleet  # noqa: E402
+from mtcil.running.jobs import BaseJob, Folders, Variant, base_jobs, run_jobs  # noqa: E402
+from mtcil.running.run import learn_all, train_all  # noqa: E402
+from mtcil.settings.files import read_study  # noqa: E402
 
-
-def base_weights(epochs: int) -> torch.Tensor:
-    """All weights of a short multitask base run, in one vector."""
-    tasks = [(0, 1, 2, 3, 4), (0, 1, 2, 3), (1, 2, 3)]
-    network = training.base(clips(320, 5), tasks, "shared", Phase(50 * epochs, 0.05))
-    return torch.cat([p.detach().flatten() for p in network.parameters()])
-
-
-def determinism() -> None:
-    print("\n| algorithms | s for 5 epochs | largest difference of two runs |\n| --- | --- | --- |")
-    for name, wanted in (("default", False), ("deterministic", True)):
-        torch.use_deterministic_algorithms(wanted, warn_only=True)
-        first = base_weights(5)
-        start = training.now()
-        again = base_weights(5)
-        seconds = training.now() - start
-        print(f"| {name} | {seconds:.2f} | {(first - again).abs().max().item():.1e} |")
-
-
-def one_update(network: Network, x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
-    optimiser = torch.optim.SGD(network.parameters(), 0.01, 0.9)
-
-    def update() -> None:
-        optimiser.zero_grad(set_to_none=False)
-        F.cross_entropy(network(x), y).backward()
-        optimiser.step()
-
-    return update
-
-
-def as_graph(update: Callable[[], None]) -> Callable[[], None]:
-    """The same update, recorded once as a CUDA graph."""
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            update()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        update()
-    return graph.replay
-
-
-def updates(batch: int) -> None:
-    """Milliseconds of one update: plain, compiled, as a CUDA graph."""
-    data = clips(320, 5)
-    x, y = data.features[:batch].contiguous(), data.labels[:batch]
-    forms: dict[str, Callable[[], Callable[[], None]]] = {
-        "plain": lambda: one_update(new_network(), x, y),
-        "torch.compile": lambda: one_update(torch.compile(new_network()), x, y),  # type: ignore[arg-type]
-        "CUDA graph": lambda: as_graph(one_update(new_network(), x, y)),
-    }
-    print(f"\n| one update, batch {batch} | ms | first call, s |\n| --- | --- | --- |")
-    for name, make in forms.items():
-        start = time.perf_counter()
-        update = make()
-        update()
-        torch.cuda.synchronize()
-        first, found = time.perf_counter() - start, []
-        for _ in range(7):
-            start = time.perf_counter()
-            for _ in range(50):
-                update()
-            torch.cuda.synchronize()
-            found.append((time.perf_counter() - start) / 50)
-        print(f"| {name} | {1000 * statistics.median(found):.3f} | {first:.1f} |")
-
-
-def new_network() -> Network:
-    return Network(NETWORK, 5, torch.Generator().manual_seed(0)).to(DEVICE).train()
+STUDY = read_study(ROOT / "params.yaml")
+WORDS = shortened(read_study(ROOT / "studies/ten_words/params.yaml"))
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+FLEETS = sized((1, 8, 32, 128), (1, 2))
+UPDATES = sized({"gsc": 200, "us8k": 60}, {"gsc": 2, "us8k": 2})
+REPEATS = sized(3, 1)
+Execute = Callable[[Sequence[Fit]], Sequence[Trained]]
 
 
 def main() -> None:
-    if DEVICE.type != "cuda":
+    if DEVICE == "cpu" and not TINY:
         print("No GPU here: benchmarks/gpu.py measures what only a GPU can show.")
         return
-    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
-    training.heads_table()
-    training.step_table()
-    training.jobs_table()
+    prepare_worker(DEVICE)
+    name = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
+    print(f"torch {torch.__version__}, {name}")
+    for dataset in ("gsc", "us8k"):
+        rates(dataset)
+    tf32()
     determinism()
-    for batch in (32, 256):
-        updates(batch)
-    print(f"\nPeak memory of this process: {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB.")
+    stages()
+
+
+def fits(dataset: str, phase: str, n_runs: int, updates: int) -> list[Fit]:
+    """Phases of equal kind: of the base step, or CCIL's `then_all` of the first step."""
+    (job, *_) = jobs_of(dataset)
+    settings = STUDY.datasets[dataset]
+    data = noise(job, STUDY.features[settings.features], torch.device(DEVICE))
+    n_base, found = settings.steps[0], []
+    for seed in range(n_runs):
+        if phase == "base":
+            length = phase_of(STUDY.base_training.fit, updates)
+            plan = BasePlan(
+                [tuple(range(n_base))], "separate", job.network, STUDY.base_training, length
+            )
+            train = base_clips(data.train, n_base)
+            found.append(next(learn_base(train, train[train.labels < 0], plan, Seeds(seed, 0))))
+            continue
+        (run_job,) = run_jobs(STUDY, [job], [Variant("ccil", settings.exemplars)])
+        plan, run = run_job.plan, Run(data, run_job.plan, ccil, seed)
+        m = settings.exemplars // n_base
+        memory = [torch.nonzero(data.train.labels == k).flatten()[:m] for k in range(n_base)]
+        clips = step_clips(run, memory, n_base, n_base + settings.steps[1], m)
+        length = replace(plan.training.then_all, updates=updates, patience=None)
+        none = replace(plan.training.head_first, updates=0)
+        training = replace(plan.training, head_first=none, then_all=length)
+        network = Network(job.network, n_base, torch.Generator().manual_seed(seed)).to(DEVICE)
+        steps = ccil.learn_step(
+            Learner(network.eval()), clips, plan.config, training, Seeds(seed, 1)
+        )
+        next(steps)
+        found.append(steps.send(network_with_head(network, n_base + settings.steps[1])))
+    return found
+
+
+def network_with_head(network: Network, n_classes: int) -> Network:
+    """As after `head_first` of no updates."""
+    wide = Network(STUDY.networks["gsc"], n_classes, torch.Generator().manual_seed(0)).to(DEVICE)
+    wide.blocks = network.blocks
+    return wide.eval()
+
+
+def jobs_of(dataset: str) -> list[BaseJob]:
+    with tempfile.TemporaryDirectory() as folder:
+        for file in ("features.npy", "clips.csv"):
+            (Path(folder) / file).touch()
+        folders = Folders(*[Path(folder)] * 3)
+        return base_jobs(STUDY, dataset, [("single", "random", [0])], folders, DEVICE)
+
+
+def one_by_one(of: Sequence[Fit]) -> list[Trained]:
+    return [alone.train(fit) for fit in of]
+
+
+def as_fleet(of: Sequence[Fit]) -> list[Trained]:
+    return Fleet(of).train()
+
+
+def rate(execute: Execute, dataset: str, phase: str, n_runs: int) -> float:
+    """Run-updates a second: what as many updates again take, so that starting does not count."""
+    updates, found = UPDATES[dataset], []
+    once, twice = (fits(dataset, phase, n_runs, n) for n in (updates, 2 * updates))
+    execute(once)
+    for _ in range(REPEATS):
+        seconds = [clocked(execute, of) for of in (once, twice)]
+        found.append(seconds[1] - seconds[0])
+    return n_runs * updates / max(statistics.median(found), 1e-9)
+
+
+def clocked(execute: Execute, of: Sequence[Fit]) -> float:
+    start = time.perf_counter()
+    execute(of)
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def rates(dataset: str) -> None:
+    print(f"\n| {dataset} | run-updates/s | x one by one | GPU memory, GiB |")
+    print("| --- | --- | --- | --- |")
+    for phase in ("base", "then_all"):
+        plain = rate(one_by_one, dataset, phase, 1)
+        print(f"| {phase}, plain loop, one by one | {plain:,.0f} | 1.0 | |")
+        for n_runs in FLEETS:
+            if DEVICE == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            found = rate(as_fleet, dataset, phase, n_runs)
+            used = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else 0.0
+            print(
+                f"| {phase}, fleet of {n_runs} | {found:,.0f} | {found / plain:.1f} | {used:.1f} |"
+            )
+
+
+def tf32() -> None:
+    """Convolutions in TF32, PyTorch's default on these cards, against float32."""
+    print("\n| us8k, base, fleet of 32 | run-updates/s |\n| --- | --- |")
+    for name, allowed in (("TF32", True), ("float32", False)):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=allowed):
+            found = rate(as_fleet, "us8k", "base", sized(32, 2))
+        print(f"| {name} | {found:,.0f} |")
+
+
+def determinism() -> None:
+    print("\n| gsc, base, fleet of 32 | s | largest difference of two times |\n| --- | --- | --- |")
+    for name, wanted in (("default", False), ("deterministic algorithms", True)):
+        torch.use_deterministic_algorithms(wanted, warn_only=True)
+        of = fits("gsc", "base", sized(32, 2), UPDATES["gsc"])
+        as_fleet(of)
+        start = time.perf_counter()
+        first, again = (as_fleet(of) for _ in range(2))
+        seconds = (time.perf_counter() - start) / 2
+        gap = max(
+            (a - b).abs().max().item()
+            for one, two in zip(first, again, strict=True)
+            for a, b in zip(one.module.parameters(), two.module.parameters(), strict=True)
+        )
+        print(f"| {name} | {seconds:.2f} | {gap:.1e} |")
+
+
+def stages() -> None:
+    """`train_base` and `learn_steps` of the single task on ten words, as fleets and one by one."""
+    settings = WORDS.datasets["gsc"]
+    seeds = list(range(sized(10, 2)))
+    print(f"\n| ten words, {len(seeds)} seeds | train_base, s | learn_steps, s |")
+    print("| --- | --- | --- |")
+    for name, one_by_one in (("fleets", False), ("one by one", True)):
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            made_features(Path(folder), WORDS)
+            if one_by_one or DEVICE == "cpu":
+                stack.enter_context(mock.patch.object(BaseJob, "is_on_gpu", not one_by_one))
+            machine = replace(WORDS.machine, jobs=1, device=DEVICE)
+            folders = Folders(Path(folder) / "gsc", Path(folder) / "models", Path(folder) / "runs")
+            starts = [("single", "random", seeds)]
+            bases = base_jobs(WORDS, "gsc", starts, folders, DEVICE)
+            start = time.perf_counter()
+            train_all(bases, machine)
+            middle = time.perf_counter()
+            learn_all(run_jobs(WORDS, bases, [Variant("ccil", settings.exemplars)]), machine, {})
+            print(f"| {name} | {middle - start:.1f} | {time.perf_counter() - middle:.1f} |")
 
 
 if __name__ == "__main__":

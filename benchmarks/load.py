@@ -55,6 +55,9 @@ def make_study(folder: Path) -> None:
     folder.mkdir()
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
     shutil.copy(ROOT / "dvc.yaml", folder)
+    (folder / "sources").mkdir()
+    for name in values["datasets"]:  # lists of no file: whatever audio there is, is taken
+        (folder / "sources" / f"{name}.csv").write_text("name,bytes,checksum\n", "utf-8")
     dvc("init", "--no-scm", folder=folder)
     dvc("config", "cache.type", "reflink,hardlink,symlink,copy", folder=folder)  # as the project's
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from size import sized
 
-from mtcil.learning.base_step import learn_base
-from mtcil.learning.clips import Clips, of_labels
-from mtcil.learning.fit import Phase, Seeds, Training, logged, phase_of
+from mtcil.learning.base_step import BasePlan, base_clips, learn_base
+from mtcil.learning.clips import Clips
+from mtcil.learning.fit import Phase, Phases, Seeds, Training, logged, phase_of
 from mtcil.learning.learner import Learner
 from mtcil.learning.split import SplitData
 from mtcil.learning.trajectory import Plan, Run, trajectory
@@ -39,7 +39,7 @@ def clips(n_per_class: int, seed: int) -> Clips:
 
 TRAIN, TEST = clips(sized(336, 24), seed=0), clips(sized(96, 8), seed=1)
 # Updates are counted in epochs here, which is how Avalanche counts.
-PER_EPOCH = math.ceil(len(of_labels(TRAIN, 0, DATASET.steps[-1])) / SGD.batch)
+PER_EPOCH = math.ceil(len(base_clips(TRAIN, DATASET.steps[-1])) / SGD.batch)
 BASE_EPOCHS, HEAD_FIRST_EPOCHS, THEN_ALL_EPOCHS = sized((10, 20, 15), (1, 1, 1))
 BASE = replace(
     phase_of(STUDY.base_training.fit, BASE_EPOCHS * DATASET.steps[0] // 2 * PER_EPOCH),
@@ -96,11 +96,9 @@ def ours(seed: int) -> Times:
         NETWORK,
     )  # fmt: skip
     n_base = DATASET.steps[0]
-    base = learn_base(
-        TRAIN[of_labels(TRAIN, 0, n_base)], none, [tuple(range(n_base))], "separate", NETWORK,
-        STUDY.base_training, BASE, Seeds(seed, 0),
-    )  # fmt: skip
-    network = follow(logged(base, []), times)
+    how = BasePlan([tuple(range(n_base))], "separate", NETWORK, STUDY.base_training, BASE)
+    base = learn_base(base_clips(TRAIN, n_base), none, how, Seeds(seed, 0))
+    network = follow(logged(base, Phases()), times)
     run = Run(data, plan, ccil, seed)
     results = follow(trajectory(run, Learner(network), BASE.updates), times)
     times.total = now() - begun

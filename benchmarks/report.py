@@ -23,6 +23,7 @@ PARTS = (
     ("avalanche_peer.py", "Training, beside Avalanche"),
     ("overhead.py", "DVC and start-up"),
     ("load.py", "Both datasets at full size"),
+    ("rehearsal.py", "The paper's study, rehearsed"),
     ("gpu.py", "GPU"),
 )
 

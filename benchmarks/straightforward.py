@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
-from mtcil.learning.fit import Seeds, draws
+from mtcil.learning.fit import Seeds
 from mtcil.learning.losses import distillation_weight
 from mtcil.learning.network import copy_state, train_mode
 from mtcil.learning.steps import balanced_set, teacher_and_student
@@ -74,6 +74,16 @@ def learn_step(learner, clips, config, training, seeds: Seeds):
         network.load_state_dict(best_state)
         network.requires_grad_(True).eval()
     return type(learner)(network)
+
+
+def draws(n_rows, share, generator):
+    """Full batches of rows; every row once before any comes again."""
+    waiting = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(waiting) < share:
+            waiting = torch.cat([waiting, torch.randperm(n_rows, generator=generator)])
+        yield waiting[:share]
+        waiting = waiting[share:]
 
 
 def dropout_factors(generator, n, shape):

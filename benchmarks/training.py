@@ -22,9 +22,9 @@ import torch  # noqa: E402
 from size import sized  # noqa: E402
 
 from mtcil.core.randomness import numpy_generator  # noqa: E402
-from mtcil.learning.base_step import learn_base  # noqa: E402
+from mtcil.learning.base_step import BasePlan, base_clips, learn_base  # noqa: E402
 from mtcil.learning.clips import Clips, of_labels  # noqa: E402
-from mtcil.learning.fit import Phase, Seeds, logged, phase_of  # noqa: E402
+from mtcil.learning.fit import Phase, Phases, Seeds, logged, phase_of  # noqa: E402
 from mtcil.learning.learner import Learner  # noqa: E402
 from mtcil.learning.network import Network  # noqa: E402
 from mtcil.learning.protocol import draw_tasks  # noqa: E402
@@ -66,10 +66,9 @@ def clips(n_per_class: int, n_classes: int) -> Clips:
 
 def base(train: Clips, tasks, passes: str, phase: Phase, seed: int = 0):  # type: ignore[no-untyped-def]
     """A base model, without validation clips."""
-    steps = learn_base(
-        train, train[:0], tasks, passes, NETWORK, STUDY.base_training, phase, Seeds(seed, 0)
-    )
-    return follow(logged(steps, []))
+    plan = BasePlan(tasks, passes, NETWORK, STUDY.base_training, phase)
+    steps = learn_base(train, train[:0], plan, Seeds(seed, 0))
+    return follow(logged(steps, Phases()))
 
 
 def epoch_seconds(train: Clips, heads: str, passes: str) -> float:
@@ -136,7 +135,7 @@ def step_table() -> None:
             seconds["obvious"].append(now() - start)
             start = now()
             steps = ccil.learn_step(old, step, config, used, Seeds(0, 1))
-            networks.append(follow(logged(steps, [])).network)
+            networks.append(follow(logged(steps, Phases())).network)
             seconds["ours"].append(now() - start)
         with torch.no_grad():
             logits = [network(validation.features) for network in networks]
@@ -165,13 +164,15 @@ def runs_table(seeds: Sequence[int]) -> None:
                     Heads.parse(heads, n_base), n_base, numpy_generator(seed, "tasks")
                 )
                 start = now()
-                learning = learn_base(
-                    data.train[of_labels(data.train, 0, n_base)],
-                    data.validation[of_labels(data.validation, 0, n_base)],
+                plan = BasePlan(
                     tasks, "separate", study.networks[dataset.network], study.base_training,
-                    phase_of(study.base_training.fit, dataset.updates.base), Seeds(seed, 0),
+                    phase_of(study.base_training.fit, dataset.updates.base),
                 )  # fmt: skip
-                network = follow(logged(learning, []))
+                learning = learn_base(
+                    base_clips(data.train, n_base), base_clips(data.validation, n_base), plan,
+                    Seeds(seed, 0),
+                )  # fmt: skip
+                network = follow(logged(learning, Phases()))
                 between = now()
                 _, config = method_settings(study, "ccil")
                 plan = Plan(

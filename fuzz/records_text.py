@@ -1,5 +1,6 @@
 """Any text as a table of records: tables and figures are made of it, or our own error."""
 
+import contextlib
 import functools
 import random
 import tempfile
@@ -17,12 +18,12 @@ from mtcil.records.rows import TABLES, Run, confusion_from_text, step_rows
 from mtcil.records.tables import (
     by_seed,
     file_of,
-    headline_runs,
     known_runs,
     read_stage,
     write_records,
 )
-from mtcil.reporting.dvc_plots import confusion_rows, exemplar_curve, step_curve
+from mtcil.reporting.dvc_plots import confusion_rows, step_curve
+from mtcil.reporting.table_files import check_columns
 from mtcil.settings.files import read_study
 from mtcil.settings.study import Study
 
@@ -102,7 +103,8 @@ def check(data: bytes) -> None:
                 continue
             with warnings.catch_warnings():  # the average of runs without incremental steps is nan
                 warnings.simplefilter("ignore", RuntimeWarning)
-                use(name, records)
+                with contextlib.suppress(UserError):  # of other classes than params.yaml names
+                    use(name, records)
 
 
 def use(name: str, records: pd.DataFrame) -> None:
@@ -110,13 +112,13 @@ def use(name: str, records: pd.DataFrame) -> None:
     if name == "confusion":
         for text in records["counts"]:
             confusion_from_text(text)
-        confusion_rows(headline_runs(records, DATASET, "multitask"))
+        confusion_rows(find("tables", "confusion").table(study(), records), DATASET, "multitask")
     elif name == "records":
         by_seed(records)
-        runs = headline_runs(records, DATASET, "multitask")
-        step_curve(runs), exemplar_curve(runs)
-    for figure in map(functools.partial(find, "figures"), names("figures")):
-        if figure.STAGE == "learn_steps" and name == figure.RECORDS:
-            table = figure.table(study(), records)
+        step_curve(find("tables", "steps").table(study(), records), DATASET, "multitask")
+    for of in map(functools.partial(find, "tables"), names("tables")):
+        if of.STAGE == "learn_steps" and name == of.RECORDS:
+            table = of.table(study(), records)
             if len(table):
-                figure.markdown(table)
+                check_columns(table)
+                of.markdown(table)

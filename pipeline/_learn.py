@@ -1,4 +1,4 @@
-"""What the stages of incremental steps share: learn all runs of a dataset, write their records."""
+"""Shared by the stages of incremental steps: learn all runs of a dataset, write their records."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,27 +15,26 @@ from mtcil.settings.study import FromBases, Start, Study
 def bases_of(
     study: Study, dataset: str, starts: Iterable[Start], models: Path = BASES
 ) -> list[BaseJob]:
-    """Base models of a dataset: of each start its base, split and seeds."""
+    """Base models of a dataset, for each start's base, split and seeds."""
     folders = Folders(FEATURES / dataset, models / dataset, CHECKPOINTS)
     device = choose_device(study.machine.device)
     return base_jobs(study, dataset, list(starts), folders, device)
 
 
-def learn_variants(
-    study: Study, stage: str, dataset: str, row: FromBases, variants: Sequence[Variant]
-) -> None:
-    """Learn every variant from every base model of a row, and write the records."""
-    bases = bases_of(study, dataset, study.starts(dataset, row))
-    learn(study, stage, dataset, run_jobs(study, bases, variants))
+def jobs_of(
+    study: Study, dataset: str, row: FromBases, variants: Sequence[Variant]
+) -> list[RunJob]:
+    """Every variant from every base model of a row."""
+    return run_jobs(study, bases_of(study, dataset, study.starts(dataset, row)), variants)
 
 
 def learn(study: Study, stage: str, dataset: str, jobs: Sequence[RunJob]) -> None:
-    """Learn runs of one dataset that are not finished, and write the records of all."""
+    """Learn the unfinished runs of one dataset, and write the records of all runs."""
     n_classes = len(study.datasets[dataset].classes)
     for budget in sorted({job.run.exemplars for job in jobs if job.run.exemplars < n_classes}):
         print(
             f"warning: K = {budget} is less than the {n_classes} classes of {dataset}: "
-            f"once more than {budget} are seen, none keeps an exemplar.",
+            f"once more than {budget} classes are seen, no exemplar is kept.",
             file=sys.stderr,
         )
     known = known_runs(sorted(RECORDS.glob("*")), dataset)  # of any stage

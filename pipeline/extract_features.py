@@ -1,6 +1,6 @@
-"""Stage extract_features: from a dataset's archive to an array of features and a table of clips.
+"""Stage extract_features: turn a dataset's archive into an array of features and a clip table.
 
-The record says what the features were made of; it holds no clock, no machine and no path.
+The record describes the source of the features. It contains no time, machine or path.
 """
 
 import json

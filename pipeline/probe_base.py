@@ -1,4 +1,4 @@
-"""Stage probe_base: how general a base model's embeddings are, its backbone left as it is."""
+"""Stage probe_base: measure how general a base model's embeddings are, with a frozen backbone."""
 
 from _learn import bases_of
 from _study import RECORDS, row_of, run
@@ -8,7 +8,7 @@ from mtcil.settings.study import Study
 
 
 def main(study: Study, dataset: str) -> None:
-    """Every probe on the base model of every seed."""
+    """Run every probe on every base model and seed."""
     bases = bases_of(study, dataset, study.starts(dataset, row_of(study, "base_probes", dataset)))
     jobs = probe_jobs(study.probes, bases)
     records = probe_all(jobs, study.machine, known_probes(RECORDS / "probe_base", dataset))

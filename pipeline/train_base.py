@@ -4,23 +4,31 @@ from _learn import bases_of
 from _study import BASES, FEATURES, RECORDS, row_of, run
 from mtcil.learning.split import audit_split, read_features, split_rows
 from mtcil.records.tables import write_records
+from mtcil.running.jobs import BaseJob
 from mtcil.running.run import remove_others, train_all
 from mtcil.settings.study import Study
+
+SECTION = "base_models"
 
 
 def main(study: Study, dataset: str) -> None:
     """One base model per row, split and seed, and a record of each."""
-    row_of(study, "base_models", dataset)
-    jobs = bases_of(study, dataset, study.all_starts(dataset))
-    updates = train_all(jobs, study.machine)
-    remove_others(BASES / dataset, jobs)
+    bases = jobs(study, dataset)
+    updates = train_all(bases, study.machine)
+    remove_others(BASES / dataset, bases)
     _, clips = read_features(FEATURES / dataset)
     records = []
-    for job, made in zip(jobs, updates, strict=True):
+    for job, made in zip(bases, updates, strict=True):
         _, _, parts = split_rows(clips, job.dataset, job.split, job.seed, job.order_seed)
         about = {**vars(job.name), "seed": job.seed, "updates": made}
         records.append({**about, **audit_split(clips, parts), "key": job.key})
     write_records(RECORDS / "train_base", dataset, records)
+
+
+def jobs(study: Study, dataset: str) -> list[BaseJob]:
+    """All base models of the stage."""
+    row_of(study, SECTION, dataset)
+    return bases_of(study, dataset, study.all_starts(dataset))
 
 
 if __name__ == "__main__":

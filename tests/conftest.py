@@ -12,12 +12,8 @@ from mtcil.learning.fit import Fit, Phase
 from mtcil.learning.split import SplitData
 from mtcil.learning.steps import StepTraining
 from mtcil.running.alone import train
-from mtcil.settings.sections import (
-    BaseTrainingSettings,
-    NetworkSettings,
-    PhaseSettings,
-    SgdSettings,
-)
+from mtcil.settings.sections import NetworkSettings
+from mtcil.settings.training import BaseTrainingSettings, PhaseSettings, SgdSettings
 
 torch.set_num_threads(1)
 

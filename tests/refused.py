@@ -8,9 +8,7 @@ models there are to learn.
 import contextlib
 import re
 import runpy
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -49,16 +47,6 @@ def assert_refused(study: Path, stage: str, *arguments: str, says: str) -> None:
     assert files_in(study) == before
 
 
-@contextlib.contextmanager
-def _own_answer_to_ctrl_c() -> Iterator[None]:
-    """A stage that has said all ignores Ctrl-C; the tests must not."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def refusal(study: Path, stage: str, *arguments: str) -> str:
     """The stage's message; the stage runs in this process, which is faster."""
     before = files_in(study)
@@ -66,8 +54,6 @@ def refusal(study: Path, stage: str, *arguments: str) -> str:
     with (
         mock.patch.object(sys, "argv", [str(file), *arguments]),
         mock.patch.object(sys, "path", [str(file.parent), *sys.path]),
-        mock.patch.object(sys, "excepthook", sys.excepthook),
-        _own_answer_to_ctrl_c(),
         contextlib.chdir(study),
         pytest.raises(SystemExit) as ended,
     ):

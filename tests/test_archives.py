@@ -21,8 +21,8 @@ def is_wav(name: str) -> bool:
     return name.endswith(".wav")
 
 
-def read_all(path: Path, wanted=is_wav, ahead=False) -> dict[str, bytes]:
-    return dict(read_members(path, wanted, ahead))
+def read_all(path: Path, wanted=is_wav) -> dict[str, bytes]:
+    return dict(read_members(path, wanted))
 
 
 def make(path: Path, kind: str, files: dict[str, bytes] = FILES) -> Path:
@@ -73,10 +73,10 @@ def test_leading_dots_and_empty_parts_are_dropped(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF" * 200, bytes(2000)])
-def test_what_is_no_archive_is_refused(tmp_path, content):
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path, content):
     path = tmp_path / "x.tar"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"x\.tar is no tar, tar\.gz or zip archive"):
+    with pytest.raises(UserError, match=r"x\.tar is not a tar, tar\.gz or zip archive"):
         read_all(path)
 
 
@@ -87,15 +87,14 @@ def test_a_missing_archive_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9, 0.999])
-@pytest.mark.parametrize("ahead", [False, True])
-def test_a_cut_off_archive_is_refused_wherever_it_ends(tmp_path, kind, keep, ahead):
+def test_a_cut_off_archive_is_refused_wherever_it_ends(tmp_path, kind, keep):
     files = {f"yes/{k}.wav": np.random.default_rng(k).bytes(3000) for k in range(10)}
     path = make(tmp_path / "archive", kind, files)
     whole = path.read_bytes()
     end = whole.rfind(b"9.wav") + 100 + 3072 if kind == "tar" else len(whole)  # before padding
     path.write_bytes(whole[: int(keep * end)])
     with pytest.raises(UserError, match="damaged or cut off"):
-        read_all(path, ahead=ahead)
+        read_all(path)
 
 
 def test_a_tar_cut_between_two_files_is_refused(tmp_path):
@@ -118,36 +117,33 @@ def test_a_flipped_bit_is_refused(tmp_path, kind):
         read_all(path)
 
 
-@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("place", [-6, -2])  # gzip's checksum of the whole, and its length
-def test_damage_after_the_last_wanted_file_is_seen(tmp_path, place, ahead):
+def test_damage_after_the_last_wanted_file_is_seen(tmp_path, place):
     path = make(tmp_path / "a.tar.gz", "tar.gz")
     damaged = bytearray(path.read_bytes())
     damaged[place] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(UserError, match="damaged or cut off"):
-        read_all(path, ahead=ahead)
+        read_all(path)
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_no_byte_of_a_gzip_can_be_damaged_so_that_other_sound_comes_out(tmp_path, ahead):
+def test_no_byte_of_a_gzip_can_be_damaged_so_that_other_sound_comes_out(tmp_path):
     path = make(tmp_path / "a.tar.gz", "tar.gz")
     whole, expected, refused = path.read_bytes(), read_all(path), 0
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
-            assert read_all(path, ahead=ahead) == expected  # e.g. the time in gzip's header
+            assert read_all(path) == expected  # e.g. the time in gzip's header
         except UserError:
             refused += 1
     assert refused > 0.9 * len(whole)
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_a_tar_gz_of_several_parts_is_read_to_the_end(tmp_path, ahead):
+def test_a_tar_gz_of_several_parts_is_read_to_the_end(tmp_path):
     tar = make(tmp_path / "a.tar", "tar").read_bytes()
     path = tmp_path / "a.tar.gz"
     path.write_bytes(gzip.compress(tar[:700]) + gzip.compress(tar[700:]) + bytes(99))
-    assert set(read_all(path, ahead=ahead)) == {"yes/a.wav", "no/b.wav"}
+    assert set(read_all(path)) == {"yes/a.wav", "no/b.wav"}
 
 
 def test_a_file_of_which_only_the_part_that_is_not_zero_is_packed(tmp_path):
@@ -184,12 +180,12 @@ def test_an_unwanted_name_that_points_outside_is_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["yes/a\n.wav", "yes/\udcff.wav"])
-def test_a_name_that_is_no_text_is_refused(tmp_path, name):
-    with pytest.raises(UserError, match="no text"):
+def test_a_name_with_control_characters_or_invalid_utf_8_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="control characters or invalid UTF-8"):
         read_all(make(tmp_path / "a.tar", "tar", {name: b"x"}))
 
 
-def test_a_name_that_stands_twice_is_refused(tmp_path):
+def test_a_duplicate_name_is_refused(tmp_path):
     path = make(tmp_path / "a.tar", "tar", {"yes/a.wav": b"x", "./yes/a.wav": b"y"})
     with pytest.raises(UserError, match="twice"):
         read_all(path)
@@ -210,15 +206,6 @@ def test_a_zip_that_declares_less_than_it_holds_is_refused(tmp_path):
     lying = path.read_bytes().replace((10**6).to_bytes(4, "little"), (10).to_bytes(4, "little"))
     path.write_bytes(lying)
     with pytest.raises(UserError, match="damaged or cut off"):
-        read_all(path)
-
-
-def test_a_long_name_header_of_gigabytes_is_not_read(tmp_path):
-    entry = tarfile.TarInfo("bomb")
-    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 8 * 1024**3
-    path = tmp_path / "a.tar.gz"
-    path.write_bytes(gzip.compress(entry.tobuf(tarfile.GNU_FORMAT) + bytes(10_240)))
-    with pytest.raises(UserError, match="header states"):
         read_all(path)
 
 

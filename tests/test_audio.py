@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mtcil.audio.decode import _HEADER, ClipError, _plain_wav, decode, decode_timed
+from mtcil.audio.decode import ClipError, decode, decode_timed
 from mtcil.settings.sections import FeatureSettings
 
 SETTINGS = FeatureSettings(
@@ -59,37 +59,6 @@ def test_reading_only_the_beginning_changes_no_bit_of_it(rate, to):
     np.testing.assert_array_equal(decode(file_of(samples, rate), settings, "clip"), whole[:to])
 
 
-def decoded(content):
-    """Seconds and waveform as bytes, or "refused"."""
-    try:
-        waveform, seconds = decode_timed(content, SETTINGS, "clip")
-    except ClipError:
-        return "refused"
-    return seconds, waveform.tobytes()
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-def test_the_short_way_for_plain_files_gives_what_libsndfile_gives(channels, monkeypatch):
-    plain = file_of(noise(0.05, 44_100, channels), 44_100, "WAV", "PCM_16")
-    files = [plain, plain[:44], plain[:-1], plain + b"LIST", plain[:-2] + b"\0\x80"]
-    for place in range(44):  # every byte of the header, damaged in several ways
-        for value in (0, 1, 2, 3, 8, 0x7F, 0xFF, plain[place] ^ 1):
-            files.append(plain[:place] + bytes([value]) + plain[place + 1 :])
-    files += [
-        _HEADER.pack(
-            *(b"RIFF", 36 + n, b"WAVEfmt ", 16, 1, n_channels, 44_100),
-            *(n_channels * 2 * 44_100, n_channels * 2, 16, b"data", n),
-        )
-        + plain[44 : 44 + n]
-        for n_channels in range(5)
-        for n in (0, 1, 2, 3, 30, 31)
-    ]
-    assert _plain_wav(plain, SETTINGS)
-    short = [decoded(file) for file in files]
-    monkeypatch.setattr("mtcil.audio.decode._plain_wav", lambda content, settings: None)
-    assert short == [decoded(file) for file in files]
-
-
 def test_channels_are_mixed_before_resampling_by_their_mean():
     left = np.array([0.5, 0.25, -1.0], np.float32)
     right = np.array([0.0, 0.25, 0.5], np.float32)
@@ -124,8 +93,8 @@ def test_the_content_stays_as_it_was_for_a_second_reading():
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"not a sound file" * 99, b"\x00" * 4096])
-def test_bytes_that_are_no_sound_file_are_refused_by_name(content):
-    with pytest.raises(ClipError, match=r"^yes/a_nohash_0: is no sound file"):
+def test_bytes_that_are_not_an_audio_file_are_refused_by_name(content):
+    with pytest.raises(ClipError, match=r"^yes/a_nohash_0: is not a readable audio file"):
         decode(content, SETTINGS, "yes/a_nohash_0")
 
 
@@ -135,7 +104,7 @@ def test_a_file_that_is_cut_off_in_its_header_is_refused():
 
 
 def test_a_file_without_samples_is_refused():
-    with pytest.raises(ClipError, match="clip: holds no samples"):
+    with pytest.raises(ClipError, match="clip: contains no samples"):
         decode(file_of(np.zeros((0, 1)), 22_050), SETTINGS, "clip")
 
 
@@ -143,7 +112,7 @@ def test_a_file_without_samples_is_refused():
 def test_samples_that_have_no_features_are_refused(value):
     samples = noise(1, 22_050)
     samples[17] = value
-    with pytest.raises(ClipError, match="clip: holds samples that are NaN, infinite or beyond"):
+    with pytest.raises(ClipError, match="clip: contains samples that are NaN, infinite or beyond"):
         decode(file_of(samples, 22_050), SETTINGS, "clip")
 
 

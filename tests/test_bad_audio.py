@@ -94,26 +94,35 @@ USABLE = {
 }
 # These are listed by name.
 REFUSED = {
-    "an empty file": (b"", "is no sound file"),
-    "text": (b"hello", "is no sound file"),
-    "a web page": (b"<!DOCTYPE html>" * 100, "is no sound file"),
-    "zeros": (bytes(5_000), "is no sound file"),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(500), "is no sound file"),
-    "half a header": (PLAIN[:30], "is no sound file"),
-    "no samples": (sound(NOISE[:0]), "holds no samples"),
-    "a header alone": (PLAIN[:44], "holds no samples"),
-    "no format": (chunks((b"data", PCM)), "is no sound file"),
-    "no channel": (chunks((b"fmt ", form(channels=0, block=2)), (b"data", PCM)), "is no sound"),
-    "no bits": (chunks((b"fmt ", form(bits=0, block=0)), (b"data", PCM)), "is no sound file"),
-    "an unknown coding": (chunks((b"fmt ", form(tag=0x9999)), (b"data", PCM)), "is no sound file"),
-    "0 Hz": (chunks((b"fmt ", form(rate=0)), (b"data", PCM)), "is no sound file"),
+    "an empty file": (b"", "is not a readable audio file"),
+    "text": (b"hello", "is not a readable audio file"),
+    "a web page": (b"<!DOCTYPE html>" * 100, "is not a readable audio file"),
+    "zeros": (bytes(5_000), "is not a readable audio file"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(500), "is not a readable audio file"),
+    "half a header": (PLAIN[:30], "is not a readable audio file"),
+    "no samples": (sound(NOISE[:0]), "contains no samples"),
+    "a header alone": (PLAIN[:44], "contains no samples"),
+    "no format": (chunks((b"data", PCM)), "is not a readable audio file"),
+    "no channel": (
+        chunks((b"fmt ", form(channels=0, block=2)), (b"data", PCM)),
+        "is not a readable audio",
+    ),
+    "no bits": (
+        chunks((b"fmt ", form(bits=0, block=0)), (b"data", PCM)),
+        "is not a readable audio file",
+    ),
+    "an unknown coding": (
+        chunks((b"fmt ", form(tag=0x9999)), (b"data", PCM)),
+        "is not a readable audio file",
+    ),
+    "0 Hz": (chunks((b"fmt ", form(rate=0)), (b"data", PCM)), "is not a readable audio file"),
     "1 Hz": (sound(rate=1), "states a sample rate of 1 Hz"),
     "2 GHz": (sound(rate=2_000_000_000), "states a sample rate of 2000000000 Hz"),
     "NaN": (sound([*NOISE, np.nan], subtype="FLOAT"), "NaN, infinite or beyond"),
     "infinite": (sound([*NOISE, np.inf], subtype="FLOAT"), "NaN, infinite or beyond"),
     "louder than any power": (sound(NOISE * 1e30, subtype="DOUBLE"), "NaN, infinite or beyond"),
-    "an MP3 of nothing": (b"ID3\x04" + bytes(2_000), "is no sound file"),
-    "a FLAC cut in its header": (sound(container="FLAC")[:20], "is no sound file"),
+    "an MP3 of nothing": (b"ID3\x04" + bytes(2_000), "is not a readable audio file"),
+    "a FLAC cut in its header": (sound(container="FLAC")[:20], "is not a readable audio file"),
 }
 
 
@@ -133,14 +142,6 @@ def test_a_file_without_use_is_refused_by_name(case):
         decode(content, WORDS, "yes/a")
     assert says in str(refused.value)
     assert "\n" not in str(refused.value) and "object at" not in str(refused.value)
-
-
-def test_a_header_that_points_before_the_beginning_prints_nothing(capfd):
-    damaged = bytearray(USABLE["AIFF named wav"][:3206])
-    damaged[38] = 255  # of the name of the chunk of samples
-    with pytest.raises(ClipError, match="is no sound file"):
-        decode(bytes(damaged), WORDS, "clip")
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.fixture

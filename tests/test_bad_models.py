@@ -125,7 +125,7 @@ def test_a_base_model_of_other_settings_is_not_learnt_from(study, stage, place, 
     change(values, place, value)
     write_params(study, values)
     message = refusal(study, stage, f"{stage}@words")
-    assert f"{FILE}: the base model is of other settings, code or device. Train it" in message
+    assert f"{FILE} was trained with other settings, code or device. Train it" in message
 
 
 def test_nothing_in_a_base_model_is_executed(study):
@@ -345,7 +345,7 @@ SETTINGS = {
     ),
     "an unknown setting in a grid": (
         "tune_methods", "comparison.grids.replay", {"learning_rat": [0.1]},
-        "'learning_rat': 0.1}.learning_rat: unknown key. Known keys: memory, bits, learning_r",
+        ".learning_rat: unknown key. Known keys: memory, bits, learning_rate",
     ),
     "a value in a grid that the method refuses": (
         "tune_methods", "comparison.grids.replay", {"learning_rate": [0.1, -1.0]},

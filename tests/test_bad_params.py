@@ -352,7 +352,7 @@ def test_files_as_some_editors_write_them_are_read_alike(study, change_bytes):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "No such file"),
+        (None, "there is no such file"),
         ("", "cannot be read as JSON"),
         ("{", "cannot be read as JSON"),
         ("[1]", "must hold a mapping, got a list"),

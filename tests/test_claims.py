@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mtcil.reporting import paper
+from mtcil.reporting import comparison, paper
 from mtcil.reporting.claims import ledger
 from mtcil.reporting.claims.bases import shape
 from mtcil.reporting.claims.scope import Measure, is_the_papers
@@ -52,7 +52,8 @@ def found(study, name, **records):
     """The ledger's row of a claim."""
     assert set(records) <= set(ledger.SECTIONS)  # what summarise reads
     by_stage = {stage: pd.concat(tables) for stage, tables in records.items()}
-    rows = ledger.table(study, by_stage).set_index("id")
+    methods = comparison.table(study, by_stage.get("compare_methods", pd.DataFrame()))
+    rows = ledger.table(study, by_stage, {"methods": methods}).set_index("id")
     return rows.loc[name]
 
 
@@ -302,7 +303,7 @@ def test_figure_5_by_hand(name, ours, paper, verdict):
 def ids_with_a_sweep_of(*budgets):
     """Ids of the ledger of the paper's study with other budgets."""
     sweep = ExemplarSweep(bases=("single", "multitask"), exemplars=budgets)
-    return ledger.table(replace(PAPERS, exemplar_sweeps={"gsc": sweep}), {})["id"].tolist()
+    return ledger.table(replace(PAPERS, exemplar_sweeps={"gsc": sweep}), {}, {})["id"].tolist()
 
 
 def test_a_budget_that_was_not_run_is_not_judged():
@@ -486,7 +487,7 @@ def others(name, gains=COUNTED, not_counted=NOT_COUNTED):
     """The row of a claim about other techniques; icarl has a seed more, of far less gain."""
     methods = PAPERS.methods | {"mine": {"kind": "recipe"}, "its_kind": {"kind": "ccil"}}
     names = (*gains, *not_counted)
-    comparison = Comparison(bases=("single", "multitask"), methods=names)
+    row = Comparison(bases=("single", "multitask"), methods=names)
     about = {
         "passes": "separate", "control": "none", "exemplars": 200, "memory_bytes": 1,
         "state_bytes": 1, "validation_bytes": 0,
@@ -503,7 +504,7 @@ def others(name, gains=COUNTED, not_counted=NOT_COUNTED):
             runs(base, side, method=method, heads=PAPERS.base_models["gsc"][base].heads, **about)
             for base, side in sides.items()
         ]
-    study = replace(PAPERS, methods=methods, comparisons={"gsc": comparison})
+    study = replace(PAPERS, methods=methods, comparisons={"gsc": row})
     return found(study, f"gsc.random.text.{name}", compare_methods=tables)
 
 
@@ -553,7 +554,7 @@ def test_without_both_bases_nothing_is_said_of_other_techniques():
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
 def test_every_study_has_a_ledger_before_anything_is_run(folder):
-    table = ledger.table(read_study(folder / "params.yaml"), {})
+    table = ledger.table(read_study(folder / "params.yaml"), {}, {})
     assert table.columns.tolist() == [
         "id", "source", "claim", "dataset", "split", "paper", "ours", "n", "low", "high",
         "p_value", "verdict", "where",
@@ -563,7 +564,7 @@ def test_every_study_has_a_ledger_before_anything_is_run(folder):
 
 
 def test_every_number_of_the_paper_is_in_the_ledger_of_its_study():
-    table = ledger.table(PAPERS, {})
+    table = ledger.table(PAPERS, {}, {})
     gsc = table[(table["dataset"] == "gsc") & table["paper"].notna()]
     by_source = gsc.groupby("source")["paper"].apply(lambda numbers: set(numbers.round(2)))
     assert {2.16, 3.41, 4.65, 5.44, 4.79, 5.35, 6.44, 7.42, 3.44} <= by_source["Table 1"]
@@ -575,13 +576,13 @@ def test_every_number_of_the_paper_is_in_the_ledger_of_its_study():
 
 
 def test_on_data_of_other_kinds_claims_are_words_without_sizes():
-    table = ledger.table(read_study(ROOT / "demo" / "params.yaml"), {})
+    table = ledger.table(read_study(ROOT / "demo" / "params.yaml"), {}, {})
     assert table["paper"].isna().all() and "not comparable" not in set(table["verdict"])
 
 
 def test_the_page_states_the_rules_and_holds_every_claim():
     steps = [runs("single", SINGLE), runs("multitask", {s: a + 5 for s, a in SINGLE.items()})]
-    table = ledger.table(PAPERS, {"learn_steps": pd.concat(steps)})
+    table = ledger.table(PAPERS, {"learn_steps": pd.concat(steps)}, {})
     page = ledger.markdown(table)
     assert page.startswith("# The paper's claims") and all(f"*{v}*" in page for v in Verdict)
     lines = [line for line in page.splitlines() if line.endswith("`" + " |")]

@@ -18,7 +18,7 @@ from test_trajectory import CONFIG, base_learner, begin, last_network, make_plan
 from tiny_study import ROOT, files_in, params, write_params
 from untrained import bases_of, made_study
 
-from mtcil.learning.base_step import learn_base
+from mtcil.learning.base_step import BasePlan, learn_base
 from mtcil.learning.fit import Seeds
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network, copy_state
@@ -31,12 +31,8 @@ from mtcil.running.alone import train
 from mtcil.running.jobs import Variant, run_jobs
 from mtcil.running.run import forget_checkpoints, learn_all, train_all
 from mtcil.settings.files import read_study
-from mtcil.settings.sections import (
-    BaseTrainingSettings,
-    MachineSettings,
-    PhaseSettings,
-    SplitSettings,
-)
+from mtcil.settings.sections import MachineSettings, SplitSettings
+from mtcil.settings.training import BaseTrainingSettings, PhaseSettings
 
 DATASET = read_study(ROOT / "demo" / "params.yaml").datasets["words"]
 SPLIT = SplitSettings("random", 0.7, 0.2, 0.1)
@@ -105,10 +101,8 @@ def base_fit(tasks=TASKS, passes="separate", batch=16, seed=0, length=SHORT, rat
     fit = PhaseSettings(None, rate, "constant")
     settings = BaseTrainingSettings(replace(SGD, batch=batch), fit, 1.0, "mean", "full_task")
     clips = blobs(20, 4, 1)
-    steps = learn_base(
-        clips, clips[:0], tasks, passes, NETWORK, settings, length, Seeds(seed, 0), **more
-    )
-    return next(steps)
+    plan = BasePlan(tasks, passes, NETWORK, settings, length, **more)
+    return next(learn_base(clips, clips[:0], plan, Seeds(seed, 0)))
 
 
 @pytest.mark.parametrize(

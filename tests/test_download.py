@@ -19,6 +19,7 @@ from mtcil.datasets import folders, speech_commands, synthetic_words
 from mtcil.settings.sections import DatasetSettings, UpdateSettings
 
 ROOT = Path(__file__).parents[1]
+WORDS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["datasets"]["gsc"]["classes"]
 
 
 def settings_for(kind: str) -> DatasetSettings:
@@ -67,10 +68,13 @@ def test_a_local_official_archive_is_copied_and_known_by_its_checksum(tmp_path):
 
 
 def test_another_local_archive_is_taken_with_a_note(tmp_path):
-    write_tar(tmp_path / "mine.bin", [("yes/a.wav", b"x")])
+    write_tar(tmp_path / "mine.bin", [(name, b"x") for name in CLIPS])
     facts, notes = provide(tmp_path, speech_commands, tmp_path / "mine.bin")
     assert (facts["official"], facts["file"]) == (False, "gsc.tar")
-    assert "not the official archive; going on" in notes[0]
+    assert "not the official archive; it is used" in notes[0]
+
+
+CLIPS = [f"{word}/0135f3f{k}_nohash_1.wav" for word in ("yes", "no") for k in range(3)]
 
 
 def make_folder(folder, names) -> None:
@@ -80,19 +84,20 @@ def make_folder(folder, names) -> None:
 
 
 def test_the_clips_of_a_local_folder_are_packed(tmp_path):
-    names = ["yes/0135f3f2_nohash_1.wav", "LICENSE", "._x"]
-    make_folder(tmp_path / "mine", names)
-    facts, _ = provide(tmp_path, speech_commands, tmp_path / "mine")
+    make_folder(tmp_path / "mine", [*CLIPS, "LICENSE", "._x"])
+    facts, notes = provide(tmp_path, speech_commands, tmp_path / "mine")
     assert (facts["official"], facts["origin"]) == (False, "local folder")
     packed = dict(read_members(tmp_path / "out" / "gsc.tar", lambda name: True))
-    assert packed == {names[0]: names[0].encode()}
+    assert packed == {name: name.encode() for name in CLIPS}
+    assert "1 without suffix (e.g. LICENSE)" in notes[0]
 
 
 def test_folders_above_the_classes_are_dropped_from_data_of_ones_own(tmp_path):
-    make_folder(tmp_path / "mine", ["my/data/dog/1.wav", "my/data/cat/garden/2.flac"])
+    clips = {f"{label}/{k}" for label in ("yes", "no/garden") for k in ("1.wav", "2.flac", "3.AU")}
+    make_folder(tmp_path / "mine", [f"my/data/{name}" for name in clips])
     provide(tmp_path, folders, tmp_path / "mine")
     names = {name for name, _ in read_members(tmp_path / "out" / "gsc.tar", lambda name: True)}
-    assert names == {"dog/1.wav", "cat/garden/2.flac"}
+    assert names == clips
 
 
 def test_synthetic_data_are_made(tmp_path):
@@ -108,9 +113,9 @@ def test_local_data_that_cannot_be_used_are_refused(tmp_path, where):
     (tmp_path / "text").write_text("no archive")
     reasons = {
         "absent": "MTCIL_SOURCE_GSC: there is no ",
-        "out": "where the pipeline deletes",
-        "empty": "holds no clip where speech_commands looks",
-        "text": "is no tar, tar.gz or zip archive",
+        "out": "that the pipeline empties",
+        "empty": "contains no clip where speech_commands looks",
+        "text": "is not a tar, tar.gz or zip archive",
     }
     with pytest.raises(UserError, match=reasons[where]):
         provide(tmp_path, speech_commands, tmp_path / where)
@@ -151,9 +156,9 @@ def run_stage(study: Path, name: str, **environment: str) -> subprocess.Complete
 
 @pytest.mark.parametrize("origin", ["local archive", "local folder", "synthetic"])
 def test_the_stage_writes_one_archive_and_where_it_is_from(study, tmp_path, origin):
-    clip = "yes/0135f3f2_nohash_1.wav"
-    write_tar(tmp_path / "mine.tar", [(clip, b"x")])
-    make_folder(tmp_path / "mine", [clip])
+    clips = [f"{word}/0135f3f{k}_nohash_1.wav" for word in WORDS for k in range(3)]
+    write_tar(tmp_path / "mine.tar", [(clip, b"x") for clip in clips])
+    make_folder(tmp_path / "mine", clips)
     local = {"local archive": "mine.tar", "local folder": "mine"}.get(origin)
     name = "gsc" if local else "words"
     environment = {"MTCIL_SOURCE_GSC": str(tmp_path / local)} if local else {}
@@ -165,7 +170,7 @@ def test_the_stage_writes_one_archive_and_where_it_is_from(study, tmp_path, orig
     assert {file.name for file in folder.iterdir()} == {"source.json", facts["file"]}
     assert (facts["dataset"], facts["origin"]) == (name, origin)
     clips = list(read_members(folder / facts["file"], lambda file: file.endswith(".wav")))
-    assert len(clips) == (1 if local else 20)
+    assert len(clips) == (60 if local else 20)
 
 
 def test_the_stage_fails_with_a_message_and_no_traceback(study):

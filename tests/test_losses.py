@@ -19,10 +19,10 @@ CPU = torch.device("cpu")
 
 
 def test_distillation_by_hand():
-    # T = 2. old / T = (0, 0): p = (1/2, 1/2). new / T = (ln 3, 0): q = (3/4, 1/4).
-    # KL(p || q) = 1/2 ln(2/3) + 1/2 ln 2 = 1/2 ln(4/3); times T**2 = 2 ln(4/3).
-    new, old = torch.tensor([[2 * math.log(3), 0.0]]), torch.zeros(1, 2)
-    assert distillation_loss(new, old, 2.0).item() == pytest.approx(2 * math.log(4 / 3), rel=1e-5)
+    # T = 3. old / T = (0, 0): p = (1/2, 1/2). new / T = (ln 3, 0): q = (3/4, 1/4).
+    # KL(p || q) = 1/2 ln(2/3) + 1/2 ln 2 = 1/2 ln(4/3); times T**2 = 9/2 ln(4/3).
+    new, old = torch.tensor([[3 * math.log(3), 0.0]]), torch.zeros(1, 2)
+    assert distillation_loss(new, old, 3.0).item() == pytest.approx(4.5 * math.log(4 / 3), rel=1e-5)
 
 
 def test_distillation_goes_from_teacher_to_student():
@@ -63,10 +63,10 @@ def test_distillation_weight_by_hand():
 
 
 def test_blended_loss_by_hand():
-    # Two old classes of three: l = 2/3. All logits 0: cross entropy ln 3. Old logits at T = 2:
+    # Two old classes of three: l = 2/3. All logits 0: cross entropy ln 3. Old logits at T = 3:
     # p = (3/4, 1/4), q = (1/2, 1/2): KL(p || q) = 3/4 ln(3/2) + 1/4 ln(1/2), without T**2.
-    old = torch.tensor([[2 * math.log(3), 0.0]])
-    found = blended_loss(torch.zeros(1, 3), torch.tensor([1]), old, 2.0).item()
+    old = torch.tensor([[3 * math.log(3), 0.0]])
+    found = blended_loss(torch.zeros(1, 3), torch.tensor([1]), old, 3.0).item()
     kept = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
     assert found == pytest.approx(math.log(3) / 3 + 2 / 3 * kept, rel=1e-5)
 
@@ -98,12 +98,17 @@ def test_shared_heads_give_the_sum_of_per_head_losses_and_gradients(tasks):
     logits = torch.randn(16, sum(map(len, tasks)), generator=generator, requires_grad=True)
     labels = torch.randint(0, 4, (16,), generator=generator)
     table = make_task_table(tasks, 4, 0.5, CPU)
-    assert table.n_logits == logits.shape[1]
     ours = multitask_loss(logits, labels, table)
     theirs = per_head_loss(logits, labels, tasks, 0.5)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
     gradients = [torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs)]
     torch.testing.assert_close(*gradients)
+
+
+def test_a_head_counts_the_mean_of_its_rows_even_if_it_is_one():
+    tasks, logits = [(0, 1, 2), (1, 2)], torch.tensor([[0.0, 0, 0, 0, 0]] * 3)
+    table, labels = make_task_table(tasks, 3, 1.0, CPU), torch.tensor([0, 0, 1])
+    assert multitask_loss(logits, labels, table).item() == pytest.approx(math.log(3 * 2))
 
 
 def test_a_head_without_rows_adds_zero_and_no_nan():

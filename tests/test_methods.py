@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import phase
 from scipy.optimize import minimize
 from torch import nn
 from untrained import (
     NO_CLIPS,
     SEEDS,
+    TRAINING,
     Fixed,
     clips_of,
     close,
@@ -77,6 +79,31 @@ def test_mas_is_the_mean_size_of_the_gradients_of_the_squared_length():
     gradients = clip_gradients(network, clips, lambda z, y: (z**2).sum())
     for name, value in mas.importances(network, clips).items():
         close(value, gradients[name].abs().mean(0))
+
+
+def test_each_value_of_the_fisher_information_counts_as_the_cap_at_most():
+    found = ewc.capped({"a": torch.tensor([0.5, 3.0]), "b": torch.tensor([1.0])}, 1.0)
+    assert found["a"].tolist() == [0.5, 1.0] and found["b"].tolist() == [1.0]
+    network, clips = network_of(3), clips_of(5, [0, 1, 2])
+    raw = ewc.fisher(network, clips)["head.weight"]
+    config = ewc.Config(strength=1.0, fisher_cap=raw.median().item())
+    kept = state_after(ewc, Learner(network), clips, config=config).tensors["head.weight"]
+    assert torch.equal(kept, raw.clamp(max=raw.median()))
+    assert not torch.equal(kept, raw)
+
+
+def test_a_strong_penalty_diverges_without_the_cap_alone():
+    # Gradient descent on w / 2 theta^2 diverges where rate * w > 2 (1 + momentum).
+    step = replace(step_of(), memory=NO_CLIPS)
+    long = replace(TRAINING, whole=phase(60, rate=0.1))
+    finite = []
+    for cap in (1e-4, 1e9):
+        config = ewc.Config(strength=1e5, fisher_cap=cap)
+        base = Learner(network_of(4))
+        base = state_after(ewc, base, clips_of(12, [0, 1, 2, 3]), config=config)
+        _, after, _ = learn(ewc, step, config, base.tensors, long)
+        finite.append(all(p.isfinite().all() for p in after.network.parameters()))
+    assert finite == [True, False]
 
 
 def test_importances_leave_the_network_as_it_was_even_in_training_mode():
@@ -148,7 +175,8 @@ def test_ewc_and_mas_weigh_their_penalty_and_without_exemplars_use_the_new_logit
         step = replace(step, memory=NO_CLIPS)
     old = dict(network_of(4).named_parameters())
     tensors = {name: numbers(*v.shape, seed=9).abs() for name, v in old.items()}
-    _, after, (fit,) = learn(method, step, method.Config(strength=6.0), tensors)
+    cap = {"fisher_cap": 1e-4} if method is ewc else {}
+    _, after, (fit,) = learn(method, step, method.Config(strength=6.0, **cap), tensors)
     assert fit.loss is _importance.penalty_loss
     assert fit.numbers["weight"] == 6 * factor
     assert fit.choices == (0 if memory else 4)
@@ -164,9 +192,10 @@ def test_ewc_and_mas_weigh_their_penalty_and_without_exemplars_use_the_new_logit
 
 def test_state_after_fuses_the_new_importances_into_the_old_ones():
     base, first = Learner(network_of(4)), clips_of(4, [0, 1, 2, 3])
-    base = state_after(ewc, base, first, seeds=Seeds(0, 0))
+    config = ewc.Config(strength=1.0, fisher_cap=1e9)
+    base = state_after(ewc, base, first, config=config, seeds=Seeds(0, 0))
     wider, clips = Learner(network_of(6, seed=5), base.tensors), clips_of(4, [4, 5])
-    kept = state_after(ewc, wider, clips)
+    kept = state_after(ewc, wider, clips, config=config)
     new = ewc.fisher(wider.network, clips)
     close(
         kept.tensors["head.bias"][:4],
@@ -286,12 +315,10 @@ def test_wa_has_no_bias_for_new_classes_and_leaves_the_old_ones(step):
 BIC = bic.Config(temperature=2.0, held_share=0.4)
 
 
-def corrected(held):
-    """What BiC keeps after the base step, of four classes, two of them corrected."""
-    return {
-        "scale": torch.tensor([1.0, 1, 0.4, 0.4]), "shift": torch.tensor([0.0, 0, -0.7, -0.7]),
-        "held features": held.features, "held labels": held.labels,
-    }  # fmt: skip
+# What BiC keeps of four classes, two of them corrected.
+CORRECTED = {
+    "scale": torch.tensor([1.0, 1, 0.4, 0.4]), "shift": torch.tensor([0.0, 0, -0.7, -0.7]),
+}  # fmt: skip
 
 
 def test_the_correction_stays_finite_where_nothing_is_mistaken():
@@ -343,8 +370,8 @@ def test_held_clips_and_exemplars_fit_into_k(share, bits):
 def test_new_clips_are_drawn_at_random_and_held_apart_from_what_is_learnt(step):
     held_of_old = clips_of(2, [0, 1, 2, 3], seed=21)
     step = replace(step, per_class=3)  # 3 exemplars beside 2 held: 3 * 0.4 / 0.6
-    _, after, (fit,) = learn(bic, step, BIC, corrected(held_of_old))
-    held = bic.held_of(after.tensors, NO_CLIPS)
+    _, after, (fit,) = learn(bic, step, BIC, CORRECTED, apart=held_of_old)
+    held = after.apart
     assert torch.bincount(held.labels).tolist() == [2] * 6
     seen = fit.tables["seen"].rows
     assert torch.bincount(seen["labels"]).tolist() == [5] * 4 + [10] * 2
@@ -358,36 +385,35 @@ def test_new_clips_are_drawn_at_random_and_held_apart_from_what_is_learnt(step):
 
 
 @pytest.mark.parametrize("bits", [8, 32])
-def test_an_exemplar_that_is_held_is_not_learnt_from(step, bits):
-    # The memory may choose a held clip later; it comes back at the precision that it is stored at.
-    config = replace(BIC, bits=bits)
-    held = step.memory[torch.tensor([0, 5, 10, 15])]
-    memory = replace(step.memory, features=stored(step.memory.features, bits))
-    _, _, (fit,) = learn(bic, replace(step, memory=memory, per_class=3), config, corrected(held))
-    labels = fit.tables["seen"].rows["labels"]
-    assert torch.bincount(labels)[:4].tolist() == [4] * 4
-    learnt = set(map(tuple, fit.tables["seen"].rows["features"].flatten(1).tolist()))
-    assert not learnt & as_set(replace(held, features=stored(held.features, bits)))
+def test_exemplars_of_the_base_classes_are_not_held_apart(bits):
+    # The memory is chosen first, and comes at the precision that it is stored at.
+    clips = clips_of(6, [0, 1, 2, 3])
+    memory = clips[torch.cat([of_labels(clips, k, k + 1)[:4] for k in range(4)])]
+    stored_clips = replace(memory, features=stored(memory.features, bits))
+    config, base = replace(BIC, bits=bits, held_share=0.5), Learner(network_of(4))
+    held = state_after(bic, base, clips, stored_clips, config, Seeds(0, 0)).apart
+    assert len(held) >= 4 and not as_set(held) & as_set(memory)
 
 
 def test_held_clips_stay_the_same_and_are_cut_with_the_memory():
-    base, clips = Learner(network_of(4)), clips_of(12, [0, 1, 2, 3])
-    first = state_after(bic, base, clips, clips_of(6, [0, 1, 2, 3]), BIC, Seeds(0, 0))
-    held = bic.held_of(first.tensors, NO_CLIPS)
+    base, clips = Learner(network_of(4)), clips_of(20, [0, 1, 2, 3])
+    memory = clips[torch.cat([of_labels(clips, k, k + 1)[:6] for k in range(4)])]
+    first = state_after(bic, base, clips, memory, BIC, Seeds(0, 0))
+    held = first.apart
     assert torch.bincount(held.labels).tolist() == [4] * 4  # 6 * 0.4 / 0.6
     assert as_set(held) < as_set(clips)
     step = replace(step_of(), per_class=3)
-    _, after, _ = learn(bic, step, BIC, first.tensors)
+    _, after, _ = learn(bic, step, BIC, first.tensors, apart=held)
     memory = join(step.memory, step.new)
     memory = memory[torch.cat([of_labels(memory, k, k + 1)[:3] for k in range(6)])]
     second = state_after(bic, after, step.new, memory, BIC)
-    cut = bic.held_of(second.tensors, NO_CLIPS)
+    cut = second.apart
     assert torch.bincount(cut.labels).tolist() == [2] * 6
     for label in range(4):
         of_class = held[of_labels(held, label, label + 1)].features[:2]
         assert torch.equal(cut[of_labels(cut, label, label + 1)].features, of_class)
     again = state_after(bic, second, step.new, memory, BIC)
-    assert torch.equal(again.tensors["held features"], second.tensors["held features"])
+    assert torch.equal(again.apart.features, cut.features)
 
 
 def test_a_class_gives_its_share_at_most():
@@ -402,8 +428,8 @@ def test_bic_states_that_its_share_of_k_is_its_own():
 def test_bic_without_memory_corrects_nothing():
     step = replace(step_of(0), per_class=0)
     base = state_after(bic, Learner(network_of(4)), clips_of(3, [0, 1, 2, 3]), NO_CLIPS, BIC)
-    _, after, (fit,) = learn(bic, step, BIC, base.tensors)
-    assert len(after.tensors["held labels"]) == 0
+    _, after, (fit,) = learn(bic, step, BIC, base.tensors, apart=base.apart)
+    assert len(after.apart) == len(base.apart) == 0
     assert after.tensors["scale"].tolist() == [1.0] * 6
     assert after.tensors["shift"].tolist() == [0.0] * 6
     assert len(fit.tables["seen"]) == len(step.new)
@@ -419,7 +445,7 @@ def test_bic_loss_blends_with_corrected_logits():
 
 
 def test_bics_teacher_is_corrected_and_new_classes_are_not_yet(step):
-    before, _, (fit,) = learn(bic, step, BIC, corrected(clips_of(2, [0, 1, 2, 3], seed=21)))
+    before, _, (fit,) = learn(bic, step, BIC, CORRECTED)
     assert fit.loss is bic.bic_loss and fit.choices == 2.0
     raw = before.network(fit.tables["seen"].rows["features"]).detach()
     wanted = raw * torch.tensor([1.0, 1, 0.4, 0.4]) - torch.tensor([0, 0, 0.7, 0.7])
@@ -430,13 +456,14 @@ def test_bics_teacher_is_corrected_and_new_classes_are_not_yet(step):
 
 def test_bic_fits_the_new_classes_alone_on_what_it_held_out(step):
     step = replace(step, per_class=3)
-    _, after, _ = learn(bic, step, BIC, corrected(clips_of(2, [0, 1, 2, 3], seed=21)))
+    apart = clips_of(2, [0, 1, 2, 3], seed=21)
+    _, after, _ = learn(bic, step, BIC, CORRECTED, apart=apart)
     scale, shift = after.tensors["scale"], after.tensors["shift"]
     assert scale.shape == shift.shape == (6,)
     close(scale[:4], torch.tensor([1.0, 1, 0.4, 0.4]))
     close(shift[:4], torch.tensor([0.0, 0, -0.7, -0.7]))
     assert scale[4] == scale[5] != 1 and shift[4] == shift[5] != 0
-    held = bic.held_of(after.tensors, NO_CLIPS)
+    held = after.apart
     logits = after.network(held.features).detach()
     ready = torch.cat([logits[:, :4] * scale[:4] + shift[:4], logits[:, 4:]], 1)
     wanted = bic.fit_correction(ready, held.labels, 4)

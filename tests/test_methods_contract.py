@@ -21,11 +21,11 @@ from mtcil.learning.network import copy_state, network_from_state
 from mtcil.learning.split import SplitData
 from mtcil.learning.steps import Cost, StepClips
 from mtcil.learning.trajectory import Plan, Run, StepResult, exemplar_budget, trajectory
-from mtcil.methods import bic, lucir
+from mtcil.methods import lucir
 from mtcil.running.alone import train
 from mtcil.running.jobs import method_settings
 from mtcil.settings.files import read_study
-from mtcil.settings.sections import MemorySettings
+from mtcil.settings.training import MemorySettings
 
 # Files that the study may not use, with settings of ours.
 OURS = {
@@ -124,8 +124,9 @@ def went(label):
 
 
 def bytes_of(memory, learner, bits=32):
-    """Of exemplars, and of tensors."""
-    return len(memory) * CLIP * bits // 32, sum(t.nbytes for t in learner.tensors.values())
+    """Of exemplars, and of what else is kept."""
+    apart = 0 if learner.apart is None else len(learner.apart) * CLIP
+    return len(memory) * CLIP * bits // 32, apart + sum(t.nbytes for t in learner.tensors.values())
 
 
 def test_every_file_is_tested():
@@ -191,16 +192,17 @@ def test_k_is_never_exceeded_in_bytes(label, bits):
 @pytest.mark.parametrize("label", LABELS)
 def test_results_say_what_was_kept_and_trained(label):
     seen, plan = went(label)
-    fits = [fit for fit in seen.fits if fit.name != "decoder"]
-    updates = [t.updates for f, t in zip(seen.fits, seen.trained, strict=True) if f in fits]
+    made = [(f, t.updates) for f, t in zip(seen.fits, seen.trained, strict=True)]
     for step in (1, 2):
         result, learner = seen.results[step], seen.learners[step - 1]
         of_exemplars, of_tensors = bytes_of(seen.memories[step - 1], learner, plan.config.bits)
         assert (result.memory_bytes, result.state_bytes) == (of_exemplars, of_tensors)
-        own = [i for i, fit in enumerate(fits) if fit.seeds.step == step]
-        assert result.updates == {fits[i].name: updates[i] for i in own}
-        assert sum(result.updates.values()) == TRAINING.whole.updates
-        assert result.clips_passed == sum(updates[i] * fits[i].clips_per_update for i in own)
+        own = [(fit, n) for fit, n in made if fit.seeds.step == step]
+        assert result.updates == {fit.name: n for fit, n in own}
+        of_network = [(fit, n) for fit, n in own if fit.name != "decoder"]
+        assert sum(n for _, n in of_network) == TRAINING.whole.updates
+        assert result.clips_passed == sum(n * fit.clips_per_update for fit, n in of_network)
+        assert not result.diverged
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -322,7 +324,7 @@ def test_fewer_bits_hold_more_exemplars_in_the_same_bytes(label):
     if cost.share:  # 4 clips of each class; 1 of them is held apart, at 32 bits a value
         assert cost.share <= 0.25 and fixed == 0
         room = 4 * 4 * (4 - 1)
-        assert torch.bincount(learner.tensors["held labels"]).tolist() == [1] * 4
+        assert torch.bincount(learner.apart.labels).tolist() == [1] * 4
     else:
         room = (16 * CLIP - fixed) // (CLIP // 4 + cost.per_exemplar)
     assert torch.bincount(seen.memories[0].labels).tolist() == [room // 4] * 4
@@ -387,7 +389,7 @@ def as_set(features):
 
 def test_bics_correction_clips_are_never_trained_on_and_stay_the_same():
     seen, _ = go("bic", exemplars=48, held_share=0.25)
-    held = [bic.held_of(learner.tensors, made_data().test) for learner in seen.learners]
+    held = [learner.apart for learner in seen.learners]
     # K // classes is 12, 8 and 6; a quarter of them, rounded up, is held: 3, 2 and 2.
     for clips, n_classes, n in zip(held, (4, 6, 8), (3, 2, 2), strict=True):
         assert torch.bincount(clips.labels).tolist() == [n] * n_classes
@@ -404,7 +406,8 @@ def test_bics_correction_clips_are_never_trained_on_and_stay_the_same():
     assert [len(memory) for memory in seen.memories] == [4 * 9, 6 * 6, 8 * 4]
     for result, clips in zip(seen.results[1:], held[:-1], strict=True):
         assert result.state_bytes >= clips.features.nbytes
-    # The memory may choose a held clip: it is counted twice and not learnt from.
+    for clips, memory in zip(held, seen.memories, strict=True):
+        assert not as_set(clips.features) & as_set(memory.features)
 
 
 @pytest.mark.parametrize("exemplars", [8, 16])

@@ -126,4 +126,4 @@ def test_progress_shows_how_many_runs_are_done_on_a_terminal(capsys, monkeypatch
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert list(perform(square, [2, 3], machine(1), "base models")) == [(2, 4), (3, 9)]
     said = capsys.readouterr().err
-    assert "base models:   0%" in said and "2/2" in said
+    assert "base models:   0%" in said and "base models 2/2: 100%" in said

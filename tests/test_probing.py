@@ -27,6 +27,7 @@ from mtcil.running.probe import known_probes, probe_all, probe_jobs, probe_one_b
 from mtcil.settings.files import read_study
 from mtcil.settings.reader import SettingsError
 from mtcil.settings.sections import MachineSettings
+from mtcil.tables import probes as table_of
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ RECORDS = records(
 
 
 def test_the_table_by_hand():
-    table = figure.table(STUDY, RECORDS).set_index(["base", "measure"])
+    table = table_of.table(STUDY, RECORDS).set_index(["base", "measure"])
     means = table["mean"]
     assert means["single"].to_dict() == {"all": 50.0, "average": 55.0, "future": 51.0}
     assert means["multitask"].to_dict() == {"all": 62.0, "average": 66.5, "future": 56.0}
@@ -213,8 +214,8 @@ def test_the_table_by_hand():
 
 def test_the_table_without_a_single_task_has_no_differences():
     alone = RECORDS[RECORDS["base"] == "multitask"]
-    table = figure.table(STUDY, alone)
-    header, lines = figure.markdown(table)
+    table = table_of.table(STUDY, alone)
+    header, lines = table_of.markdown(table)
     assert "gain_mean" not in table and len(lines) == 1 and len(lines[0]) == len(header)
     assert figure.draw(table).axes
 
@@ -301,7 +302,7 @@ def test_a_finished_probe_is_not_run_again(study, monkeypatch):
     table.write_bytes(first)
     (one, *_) = bases_of(study)
     np.save(one.folders.features / "features.npy", np.zeros((120, 32, 32), np.float32))
-    with pytest.raises(UserError, match="of other settings, code or device"):
+    with pytest.raises(UserError, match="with other settings, code or device"):
         probed(study, monkeypatch, slda={"shrinkage": 0.1})
 
 

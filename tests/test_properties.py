@@ -7,7 +7,7 @@ Each property was seen to fail with the code broken on purpose.
 import itertools
 from collections import Counter
 from functools import cache
-from itertools import accumulate, islice
+from itertools import accumulate
 from math import ceil, comb
 from pathlib import Path
 
@@ -18,19 +18,22 @@ from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch import nn
 from untrained import TINY, TRAINING, network_of
 
 from mtcil.core.lookup import find
-from mtcil.learning.fit import Phase, draws
+from mtcil.learning.fit import Fit, Phase, Seeds, Table
 from mtcil.learning.learner import Learner
 from mtcil.learning.memory import choose, herd, per_class, stored
 from mtcil.learning.protocol import PARTS, draw_class_order, draw_tasks, split_clips
 from mtcil.learning.split import SplitData
 from mtcil.learning.steps import MethodConfig
 from mtcil.learning.trajectory import Plan, Run, choose_exemplars
+from mtcil.running.batches import rows_of_batches
 from mtcil.running.jobs import method_settings
 from mtcil.settings.files import read_study
-from mtcil.settings.sections import Heads, MemorySettings, SplitSettings
+from mtcil.settings.sections import Heads, SplitSettings
+from mtcil.settings.training import MemorySettings, SgdSettings
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
 settings.register_profile("same every time", derandomize=True, deadline=None, database=None)
@@ -166,11 +169,14 @@ def test_what_the_memory_stores_is_at_most_half_a_step_off(bits, values):
 
 @given(st.integers(1, 40), st.integers(1, 50), seeds)
 def test_batches_are_full_and_take_every_row_once_per_shuffle(n_rows, share, seed):
-    generator = torch.Generator().manual_seed(seed)
-    parts = list(islice(draws(n_rows, share, generator), 2 * n_rows))
-    assert all(len(part) == share for part in parts)
-    for shuffle in torch.cat(parts).split(n_rows):
-        assert sorted(shuffle.tolist()) == list(range(n_rows))
+    table = Table({"number": torch.arange(n_rows)}, share)
+    phase, sgd = Phase(2 * n_rows, 0.1), SgdSettings(2, 0.0, 0.0)
+    fit = Fit("a", nn.Identity(), {"rows": table}, len, phase, sgd, Seeds(seed, 0))
+    parts = rows_of_batches(fit, "rows", table)
+    assert parts.shape == (2 * n_rows, share)
+    shuffles = parts.flatten().split(n_rows)
+    assert all(sorted(shuffle.tolist()) == list(range(n_rows)) for shuffle in shuffles)
+    assert n_rows < 9 or any(not torch.equal(shuffles[0], other) for other in shuffles[1:])
 
 
 @given(st.integers(1, 5000), st.integers(1, 50))

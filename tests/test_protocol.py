@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from mtcil.core.randomness import numpy_generator, seed_for
-from mtcil.learning.protocol import draw_class_order, draw_tasks, split_clips
+from mtcil.learning.protocol import (
+    _cost_of_adding,
+    _divide,
+    _divide_anyhow,
+    _neediest,
+    _seed_groups,
+    draw_class_order,
+    draw_tasks,
+    split_clips,
+)
 from mtcil.settings.sections import Heads, SplitSettings
 
 
@@ -90,6 +99,11 @@ def test_a_split_by_group_works_with_three_groups_of_a_class():
         assert all(set(labels[rows]) == {0, 1} for rows in parts.values())
 
 
+def test_three_clips_of_a_class_are_one_for_each_part():
+    parts = split_clips(np.zeros(3, int), np.array(["a", "b", "c"]), shares("random"), rng())
+    assert [len(parts[part]) for part in ("train", "test", "validation")] == [1, 1, 1]
+
+
 def test_too_few_clips_or_groups_are_refused():
     with pytest.raises(ValueError, match="has 2 clips"):
         split_clips(np.zeros(2, int), np.array(["a", "b"]), shares("random"), rng())
@@ -120,3 +134,56 @@ def test_groups_that_cannot_be_divided_are_refused():
     groups = np.array(["g0"] * 3 + ["g1"] * 3 + ["g2"] * 2 + ["g3"] * 4)
     with pytest.raises(ValueError, match="no division of the speakers or recordings"):
         split_clips(labels, groups, shares("group"), rng())
+
+
+# Dividing groups, by hand
+
+SHARES = np.array([0.7, 0.2, 0.1])
+
+
+def test_the_cost_of_adding_a_group_by_hand():
+    # Wanted 7, 2, 1 of ten clips, held 3, 1, 1, a group of one:
+    # (3/7)^2 - (4/7)^2 = -7/49; (0/2)^2 - (1/2)^2 = -1/4; (1/1)^2 - 0 = 1.
+    wanted, held = np.array([[7.0], [2.0], [1.0]]), np.array([[3.0], [1.0], [1.0]])
+    found = _cost_of_adding(np.array([1.0]), wanted, held)
+    np.testing.assert_allclose(found, [-7 / 49, -1 / 4, 1.0])
+    # A class of which a part wants nothing: any clip there is far too many, never nan.
+    assert np.isfinite(_cost_of_adding(np.array([1.0]), 0 * wanted, 0 * held)).all()
+
+
+def test_the_neediest_part_lacks_most_classes_and_then_is_farthest_from_its_share():
+    wanted = np.array([[7.0, 7.0], [2.0, 2.0], [1.0, 1.0]])
+    group = np.array([1.0, 1.0])
+    assert _neediest(group, wanted, np.array([[3.0, 3], [1, 0], [0, 0]])) == 2  # lacks both
+    # Both lack one: the cost is -1/4 - 3/4 for part 1, and -1 + 1 for part 2.
+    assert _neediest(group, wanted, np.array([[3.0, 3], [1, 0], [0, 1]])) == 1
+    assert _neediest(group, wanted, np.array([[3.0, 3], [1, 1], [1, 1]])) == 1
+    # A class that the group does not hold is no lack: part 2 wants the group no more than part 1.
+    assert _neediest(np.array([1.0, 0]), wanted, np.array([[3.0, 3], [0, 1], [1, 0]])) == 1
+
+
+def test_seeds_are_the_smallest_groups_of_the_rarest_class_first_and_no_more_than_needed():
+    # Class 0 is in groups 0 to 4; class 1, the rarer one, in 4 to 6.
+    counts = np.array([[5.0, 0], [1, 0], [2, 0], [3, 0], [4, 4], [0, 2], [0, 1]])
+    # Of class 1: groups 6, 5 and 4 by size; 4 also counts for class 0, which needs two more.
+    assert _seed_groups(counts, np.random.default_rng(0)) == [6, 5, 4, 1, 2]
+
+
+def test_the_largest_groups_are_placed_first_each_where_it_brings_most():
+    sizes = [7, 6, 5, 4, 3, 3, 2, 1, 1, 1]  # wanted: 23.1, 6.6, 3.3
+    counts = np.array(sizes, dtype=float)[:, None]
+    for seed in range(5):
+        part_of = _divide(counts, SHARES, np.random.default_rng(seed))
+        parts = [sorted(np.array(sizes)[part_of == part].tolist()) for part in range(3)]
+        assert parts == [[1, 2, 3, 3, 5, 6], [1, 7], [1, 4]]
+
+
+def test_without_seeds_groups_still_follow_the_shares():
+    part_of = _divide_anyhow(np.ones((60, 1)), SHARES, np.random.default_rng(0))
+    np.testing.assert_allclose(np.bincount(part_of), [42, 12, 6], atol=1)
+    # Two classes in turn: no part lacks one of them.
+    counts = np.eye(2)[np.arange(60) % 2]
+    for seed in range(5):
+        part_of = _divide_anyhow(counts, SHARES, np.random.default_rng(seed))
+        assert all((counts[part_of == part].sum(axis=0) > 0).all() for part in range(3))
+        np.testing.assert_allclose(np.bincount(part_of), [42, 12, 6], atol=3)

@@ -110,7 +110,7 @@ def test_a_missing_params_file_is_named(tmp_path):
     assert_refused(tmp_path, "download", "words", says="params.yaml: there is no such file here")
 
 
-@pytest.mark.parametrize("stage", ["learn_steps", "summarise", "draw_figures"])
+@pytest.mark.parametrize("stage", ["learn_steps", "summarise", "draw_figures", "write_report"])
 def test_every_stage_checks_both_files_whole_first(study, stage):
     values = params(".")
     change(values, "features.gsc.hop_length", 4096)
@@ -201,9 +201,10 @@ def test_a_missing_archive_is_named(study):
     assert "data/raw/words must hold one archive" in refusal(study, "extract_features", "words")
 
 
-@pytest.mark.parametrize("stage", ["summarise", "draw_figures"])
-def test_missing_records_are_named(study, stage):
-    assert_refused(study, stage, says="the records cannot be read")
+def test_missing_records_and_tables_are_named(study):
+    assert_refused(study, "summarise", says="words.csv: there is no such file")
+    for stage in ("draw_figures", "write_report"):
+        assert_refused(study, stage, says="metrics/tables: there is no such folder")
 
 
 @pytest.mark.parametrize("stage", ["download", "extract_features", "train_base", "learn_steps"])
@@ -214,9 +215,9 @@ def test_a_row_that_the_params_do_not_name_is_refused(study, stage):
 @pytest.mark.parametrize(
     ("stage", "arguments", "says"),
     [
-        ("train_base", [], "train_base.py takes the name of a row after its own name, got nothing"),
-        ("train_base", ["words", "0"], "the name of a row after its own name, got words 0"),
-        ("summarise", ["words"], "summarise.py takes nothing after its own name, got words"),
+        ("train_base", [], "train_base.py takes one argument, a row name; got none"),
+        ("train_base", ["words", "0"], "takes one argument, a row name; got words 0"),
+        ("summarise", ["words"], "summarise.py takes no arguments; got words"),
     ],
 )
 def test_a_wrong_number_of_arguments_is_refused(study, stage, arguments, says):

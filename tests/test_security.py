@@ -137,6 +137,10 @@ def touched_by(study: Path, values: dict) -> list[str]:
     """Files that a command made which `params.yaml` smuggled in, and `dvc repro` ran."""
     write_params(study, values)
     (study / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text("utf-8"), "utf-8")
+    for name in values["datasets"]:
+        list_file = study / "sources" / f"{name}.csv"
+        list_file.parent.mkdir(parents=True, exist_ok=True)
+        list_file.write_text("name,bytes,checksum\n", "utf-8")
     bin_dir, folders = Path(sys.executable).parent, ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")
     variables = {
         **os.environ, "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",

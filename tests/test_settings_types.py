@@ -12,7 +12,7 @@ from pydantic import BeforeValidator
 from tiny_study import ROOT
 
 from mtcil.core.lookup import find, names
-from mtcil.settings import sections, study
+from mtcil.settings import sections, study, training
 from mtcil.settings.files import read_study
 from mtcil.settings.reader import Place, SettingsError, build, path_text, read_yaml
 from mtcil.settings.study import Study
@@ -123,7 +123,7 @@ def classes_of(module: types.ModuleType) -> set[type]:
 
 def test_every_settings_class_is_below_the_study():
     walked = {bare(hint)[0] for _, hint in fields_below(Study, PAPER, ())}
-    classes = classes_of(sections) | classes_of(study)
+    classes = classes_of(sections) | classes_of(training) | classes_of(study)
     assert len(classes) > 20 and classes <= walked
 
 

@@ -137,29 +137,16 @@ def step_keys(study: Study, files: Path, row: str = BASE, **changes: Any) -> lis
     return [job.key for job in runs_of(study, files, row, **changes)]
 
 
-def variants_of(stage: str, study: Study) -> list[Variant]:
-    """What a stage of pipeline/ asks for; nothing is learnt."""
-    with (
-        mock.patch.object(sys, "path", [str(ROOT / "pipeline"), *sys.path]),
-        mock.patch.object(sys, "excepthook", sys.excepthook),
-    ):
-        module = importlib.import_module(stage)
-    if stage != "tune_methods":
-        with mock.patch.object(module, "learn_variants") as learn:
-            module.main(study, "words")
-        return learn.call_args.args[-1]
-    with (
-        mock.patch.object(module, "bases_of"),
-        mock.patch.object(module, "run_jobs", side_effect=InterruptedError) as ask,
-        pytest.raises(InterruptedError),
-    ):
-        module.main(study, "words")
-    return ask.call_args.args[-1]
-
-
 def stage_keys(stage: str, study: Study, files: Path) -> list[str]:
-    variants = variants_of(stage, study)
-    return [job.key for job in run_jobs(study, bases_of(study, files), variants)]
+    """Keys of the runs that a stage of pipeline/ asks for, from the base models of one row."""
+    with mock.patch.object(sys, "path", [str(ROOT / "pipeline"), *sys.path]):
+        module, shared = importlib.import_module(stage), importlib.import_module("_learn")
+    bases = bases_of(study, files)
+    with (
+        mock.patch.object(shared, "bases_of", return_value=bases),
+        mock.patch.object(module, "bases_of", return_value=bases, create=True),
+    ):
+        return [job.key for job in module.jobs(study, "words")]
 
 
 def both_keys(study: Study, files: Path, row: str = BASE) -> list[str]:
@@ -638,5 +625,5 @@ def tiny_network() -> Any:
 
 def test_what_has_no_plain_form_is_refused():
     for value in ({1, 2}, object(), SplitSettings):
-        with pytest.raises(TypeError, match="no plain form"):
+        with pytest.raises(TypeError, match="not a plain value"):
             keys.digest(value)

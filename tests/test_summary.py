@@ -12,7 +12,8 @@ from conftest import blobs
 from untrained import network_of
 
 from mtcil.core.errors import UserError
-from mtcil.figures import exemplars, steps
+from mtcil.figures import exemplars as exemplars_figure
+from mtcil.figures import steps as steps_figure
 from mtcil.learning.probing import Probe
 from mtcil.learning.split import SplitData
 from mtcil.probes import ncm
@@ -32,6 +33,7 @@ from mtcil.reporting.dvc_plots import confusion_rows, exemplar_curve, step_curve
 from mtcil.reporting.summary import headline, summarise_bases
 from mtcil.running import probe
 from mtcil.settings.files import read_study
+from mtcil.tables import exemplars, steps
 
 STUDY = read_study(Path(__file__).parents[1] / "params.yaml")
 ABOUT = {
@@ -145,26 +147,27 @@ def test_base_models_of_any_heads_and_number_are_drawn():
     """More than there are colours and marks; and heads that are neither equal nor all different."""
     heads = ["5-4-4-3", *(f"5-{n}" for n in range(2, 12))]
     tables = [runs(text, text, {0: [90, 60, 40], 1: [92, 70, 50]}) for text in heads]
-    figure = steps.draw(steps.table(STUDY, pd.concat([ONE_HEAD, *tables])))
+    figure = steps_figure.draw(steps.table(STUDY, pd.concat([ONE_HEAD, *tables])))
     labels = {line.get_label() for axis in figure.axes for line in axis.lines}
-    assert labels == {f"{text}, n 2" for text in ("5, single task", *heads)}
+    assert labels == {"5, single task", *heads}
 
 
 def test_a_curve_is_the_mean_over_seeds_and_never_without_columns():
-    curve = step_curve(headline_runs(RECORDS, "gsc", "single"))
+    table = steps.table(STUDY, RECORDS)
+    curve = step_curve(table, "gsc", "single")
     assert [(r["classes_seen"], r["accuracy"]) for r in curve] == [(5, 91), (8, 65), (11, 45)]
-    assert step_curve(headline_runs(RECORDS, "gsc", "h5-4"))[0]["n"] == 0
+    assert step_curve(table, "gsc", "h5-4")[0]["n"] == 0
 
 
 def test_the_curve_over_k_by_hand():
     few = ONE_HEAD.assign(exemplars=20)
     many = runs("single", "5", {0: [90, 80, 60]})
-    curve = exemplar_curve(pd.concat([many, few]))
+    curve = exemplar_curve(exemplars.table(STUDY, pd.concat([many, few])), "gsc", "single")
     assert curve == [
         {"exemplars": 20, "accuracy": 55.0, "n": 2},
         {"exemplars": 200, "accuracy": 70.0, "n": 1},
     ]
-    assert exemplar_curve(headline_runs(pd.DataFrame(), "gsc", "single"))[0]["n"] == 0
+    assert exemplar_curve(pd.DataFrame(), "gsc", "single")[0]["n"] == 0
 
 
 def test_exemplars_without_the_single_task_are_a_table_and_a_picture_without_gains():
@@ -173,16 +176,19 @@ def test_exemplars_without_the_single_task_are_a_table_and_a_picture_without_gai
     assert table["mean"].tolist() == [58.5, 58.5] and "gain_mean" not in table
     _, lines = exemplars.markdown(table)
     assert len(lines) == 1 and "gain" not in " ".join(lines[0])
-    above, below = exemplars.draw(table).axes
+    above, below = exemplars_figure.draw(table).axes
     assert above.lines[0].get_ydata().tolist() == [58.5, 58.5]
     assert [line.get_ydata() for line in below.lines] == [[0, 0]]  # no difference to draw
 
 
 def test_confusion_rows_hold_each_clip_of_the_last_step_once():
-    counts = pd.DataFrame({"step": [0, 1], "counts": ["9", "2 1;0 3"]})
-    rows = confusion_rows(counts)
+    about = {"dataset": "gsc", "split": "random", "base": "single"}
+    classes = {"true_class": ["up", "up", "go", "go"], "predicted_class": ["up", "go", "up", "go"]}
+    table = pd.DataFrame({**about, **classes, "clips": [2, 1, 0, 3]}, index=range(4))
+    rows = confusion_rows(table, "gsc", "single")
     assert len(rows) == 6
-    assert rows.count({"actual": "00", "predicted": "01"}) == 1
+    assert rows.count({"actual": "up", "predicted": "go"}) == 1
+    assert confusion_rows(pd.DataFrame(), "gsc", "single") == [{"actual": "", "predicted": ""}]
 
 
 def run_of(base="single", seed=0, dataset="gsc"):
@@ -195,7 +201,8 @@ def rows_of(run, key, sizes=(3, 1)):
     results = [
         SimpleNamespace(
             confusion=np.full((n, n), 1) + 5 * np.eye(n, dtype=np.int64), updates={"base": 2},
-            clips_passed=64, memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
+            clips_passed=64, diverged=False,
+            memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
         )
         for n in np.cumsum(sizes)
     ]  # fmt: skip
@@ -217,7 +224,8 @@ def test_step_records_carry_the_key_of_their_run_in_the_last_column(tmp_path):
 def test_step_records_add_up_the_updates_of_all_phases():
     result = SimpleNamespace(
         confusion=np.eye(3, dtype=np.int64), updates={"head_first": 3, "then_all": 5},
-        clips_passed=8 * 64, memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
+        clips_passed=8 * 64, diverged=False,
+            memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
     )  # fmt: skip
     (row,) = step_rows(run_of(), (3,), [result], "key")["records"]
     assert (row["updates"], row["phases"]) == (8, "head_first:3 then_all:5")
@@ -279,7 +287,7 @@ def test_only_the_datasets_that_are_named_are_read(tmp_path):
     assert read_stage(tmp_path, "learn_steps", []).empty
     leftover = tmp_path / "learn_steps" / "leftover.csv"
     leftover.rename(leftover.with_name("gsc.csv"))
-    with pytest.raises(UserError, match=r"gsc\.csv: .*runs of another dataset than gsc"):
+    with pytest.raises(UserError, match=r"gsc\.csv: .*runs of a dataset other than gsc"):
         read_stage(tmp_path, "learn_steps", ["gsc"])
 
 

@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import replace
-from itertools import islice
 from math import log, sqrt
 from types import SimpleNamespace
 
@@ -11,15 +10,15 @@ import torch
 from conftest import NETWORK, SGD, batches_of, blobs, phase
 from torch import nn
 
-from mtcil.learning.base_step import _tables_of_tasks, learn_base
+from mtcil.learning.base_step import BasePlan, _tables_of_tasks, learn_base
 from mtcil.learning.fit import (
     Fit,
     Phase,
+    Phases,
     Seeds,
     Table,
     Trained,
     Validation,
-    draws,
     logged,
     phase_of,
     score,
@@ -27,7 +26,7 @@ from mtcil.learning.fit import (
 )
 from mtcil.learning.network import Network, copy_state, train_mode
 from mtcil.running.alone import follow, train
-from mtcil.settings.sections import PhaseSettings, SgdSettings
+from mtcil.settings.training import PhaseSettings, SgdSettings
 
 PLAIN = SgdSettings(batch=2, momentum=0.0, weight_decay=0.0)
 
@@ -79,19 +78,6 @@ def test_score_by_hand():
 
 
 # Batches
-
-
-@pytest.mark.parametrize(("n_rows", "share"), [(1, 4), (3, 4), (10, 4), (12, 4), (5, 1)])
-def test_batches_are_full_and_take_every_row_once_per_shuffle(n_rows, share):
-    parts = list(islice(draws(n_rows, share, torch.Generator().manual_seed(0)), 5 * n_rows))
-    assert all(len(part) == share for part in parts)
-    for shuffle in torch.cat(parts).split(n_rows):
-        assert sorted(shuffle.tolist()) == list(range(n_rows))
-
-
-def test_each_shuffle_is_another_one():
-    parts = list(islice(draws(30, 30, torch.Generator().manual_seed(0)), 2))
-    assert parts[0].tolist() != parts[1].tolist() != list(range(30))
 
 
 class Counter(nn.Module):
@@ -243,12 +229,19 @@ def test_a_run_is_sent_each_trained_network_and_its_log_says_how_long_it_took():
             network = yield replace(counting(Phase(updates, 1.0)), network=network)
         return network.count.item()
 
-    noted = []
-    assert follow(logged(steps(), noted)) == 5
-    assert [(fit.name, fit.phase.updates, made) for fit, made in noted] == [
-        ("a", 3, 3),
-        ("a", 2, 2),
-    ]
+    phases = Phases()
+    assert follow(logged(steps(), phases)) == 5
+    assert phases.updates == {"a": 5}  # phases of one name are counted together
+    assert not phases.diverged
+
+
+def test_weights_that_are_not_finite_are_noticed():
+    module, phases = Counter(), Phases()
+    phases.add(counting(Phase(1, 1.0)), Trained(module, 1))
+    assert not phases.diverged
+    module.count.data.fill_(torch.nan)
+    phases.add(counting(Phase(1, 1.0)), Trained(module, 1))
+    assert phases.diverged
 
 
 def test_nothing_to_train_is_a_run_too():
@@ -256,7 +249,7 @@ def test_nothing_to_train_is_a_run_too():
         return 7
         yield
 
-    assert follow(logged(steps(), [])) == 7
+    assert follow(logged(steps(), Phases())) == 7
 
 
 # Networks: frozen blocks and dropout
@@ -402,10 +395,8 @@ TASKS = [(0, 1, 2, 3), (0, 1, 2), (1, 3)]
 def base_fit(passes, base_training, seed=0, tasks=TASKS, updates=30, **more):
     """The generator of a base step on 80 easy clips, and the one Fit that it yields."""
     train_clips, validation = blobs(20, 4, 1), blobs(4, 4, 2)
-    steps = learn_base(
-        train_clips, validation, tasks, passes, NETWORK, base_training, phase(updates),
-        Seeds(seed, 0), **more,
-    )  # fmt: skip
+    plan = BasePlan(tasks, passes, NETWORK, base_training, phase(updates), **more)
+    steps = learn_base(train_clips, validation, plan, Seeds(seed, 0))
     return steps, next(steps)
 
 

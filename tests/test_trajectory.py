@@ -17,7 +17,7 @@ from mtcil.methods import ccil
 from mtcil.records.rows import TABLES, confusion_from_text, confusion_text, step_rows
 from mtcil.records.rows import Run as RunName
 from mtcil.running.alone import follow
-from mtcil.settings.sections import MemorySettings
+from mtcil.settings.training import MemorySettings
 
 STEPS = (4, 2, 2)
 CONFIG = ccil.Config("CE_N+CE_O+KD_N+KD_O", "together", 1.0, 0.66, "batchmean", 2.0)

@@ -3,12 +3,13 @@
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mtcil.audio import download
+from mtcil.audio import download, provide
 from mtcil.audio.provide import fetch, provide_archive
 from mtcil.audio.source import Source
 from mtcil.core.errors import UserError
@@ -58,7 +59,9 @@ class Handler(BaseHTTPRequestHandler):
         if "Range" in asked and server.takes_ranges and fresh:
             start = int(asked["Range"].removeprefix("bytes=").removesuffix("-"))
             if start >= len(server.content):
-                return self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(server.content)}")
+                return self.end_headers()
         self.answer(start)
 
     def answer(self, start: int) -> None:
@@ -104,10 +107,10 @@ def break_off(server: Server, tmp_path, n_bytes: int) -> None:
     server.break_after = [n_bytes]
     server.statuses = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(download, "_may_pass", lambda error: False)
-        with pytest.raises(UserError, match="What has come is kept"):
+        patch.setattr(download, "_is_temporary", lambda error: False)
+        with pytest.raises(UserError, match="The part that has arrived is kept"):
             fetch(server.source(), tmp_path / "out", tmp_path / "partial")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def fetched(server: Server, tmp_path, **source: object) -> bytes:
@@ -163,7 +166,7 @@ def test_without_a_validator_nothing_is_resumed(server, tmp_path):
 
 def test_a_server_that_always_breaks_off_ends_in_an_error(server, tmp_path):
     server.takes_ranges, server.break_after = False, [300_000] * 100
-    with pytest.raises(UserError, match="What has come is kept"):
+    with pytest.raises(UserError, match="The part that has arrived is kept"):
         fetch(server.source(), tmp_path / "out", tmp_path / "partial")
     assert len(server.requests) <= download.ATTEMPTS + 1
 
@@ -179,21 +182,40 @@ def test_a_download_killed_before_its_check_is_not_repeated(server, tmp_path, mo
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pooch.core.hash_matches", killed)
+    monkeypatch.setattr(provide, "_checksum", killed)
     with pytest.raises(KeyboardInterrupt):
         fetch(server.source(), tmp_path / "out", tmp_path / "partial")
     monkeypatch.undo()
     assert fetched(server, tmp_path) == CONTENT
+    assert len(server.requests) == 2
+    assert server.requests[1]["Range"] == f"bytes={len(CONTENT)}-"  # of which there are none
+
+
+def test_what_was_downloaded_and_checked_is_not_asked_for_again(server, tmp_path):
+    assert fetched(server, tmp_path) == fetched(server, tmp_path) == CONTENT
     assert len(server.requests) == 1
 
 
-def test_a_wrong_checksum_is_told_and_the_next_try_starts_afresh(server, tmp_path):
+def test_an_archive_on_another_file_system_appears_whole(server, tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def refuse_to_leave(self, target):
+        if self.parent != Path(target).parent:
+            raise OSError(18, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_to_leave)
+    assert fetched(server, tmp_path) == CONTENT
+
+
+def test_a_wrong_checksum_is_reported_and_the_next_try_starts_from_the_beginning(server, tmp_path):
     server.content = CONTENT[:-1] + b"!"
-    expected = server.source().checksum.removeprefix("md5:")
-    got = server.source(server.content).checksum.removeprefix("md5:")
-    with pytest.raises(UserError, match=rf"expected md5:{expected} but got {got}.*MTCIL_SOURCE_"):
+    expected, got = server.source().checksum, server.source(server.content).checksum
+    says = rf"checksum is {got}, but {expected} was expected.*MTCIL_SOURCE_"
+    with pytest.raises(UserError, match=says):
         fetch(server.source(), tmp_path / "out", tmp_path / "partial")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "partial").iterdir()) == []
     server.content = CONTENT
     assert fetched(server, tmp_path) == CONTENT
     assert "Range" not in server.requests[1]
@@ -229,8 +251,8 @@ def test_only_https_is_accepted(server, tmp_path, url):
 
 
 def test_what_is_downloaded_is_called_official(server, tmp_path):
-    settings = SimpleNamespace(kind="any")  # of which only the kind matters here
-    dataset = SimpleNamespace(SOURCE=server.source())
+    settings = SimpleNamespace(kind="any", classes=("dog",), exclude=())
+    dataset = SimpleNamespace(SOURCE=server.source(), CLASSES=("dog", "cat"))
     places = (tmp_path / "out", tmp_path / "partial")
     facts = provide_archive("gsc", settings, dataset, *places, None, print)
     assert facts["official"] is True

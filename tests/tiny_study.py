@@ -201,5 +201,9 @@ def new_repository(root: Path, values: dict[str, Any]) -> Repository:
     repository.study.mkdir(parents=True)
     shutil.copyfile(ROOT / "dvc.yaml", repository.study / "dvc.yaml")
     write_params(repository.study, values)
+    for name in values["datasets"]:
+        list_file = repository.study / "sources" / f"{name}.csv"
+        list_file.parent.mkdir(exist_ok=True)
+        list_file.write_text("name,bytes,checksum\n", "utf-8")
     repository.git("init", "--quiet", "--initial-branch=main", str(root))
     return repository

@@ -90,9 +90,10 @@ def learn(
     tensors: dict[str, Tensor] | None = None,
     training: StepTraining = TRAINING,
     execute: Any = None,
+    apart: Clips | None = None,
 ) -> tuple[Learner, Learner, list[Fit]]:
     """The learner before a step, the one after it, and every Fit between."""
-    learner = Learner(network_of(step.n_old), tensors or {})
+    learner = Learner(network_of(step.n_old), tensors or {}, apart)
     after, fits = run(method.learn_step(learner, step, config, training, SEEDS), execute)
     return learner, after, fits
 

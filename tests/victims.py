@@ -44,15 +44,13 @@ def kill_at(process: subprocess.Popen, seconds: float, kill: Kill) -> bool:
 def child_of(first: int, whom: str) -> int | None:
     """The stage that DVC started, or a worker; None where there is none yet.
 
-    Workers of extract_features are forked and look like it, as whatever was forked and is about
-    to become another program does in other stages.
+    A process that was forked and is about to become another program looks like its parent.
     """
     for child in psutil.Process(first).children(recursive=True):
         command = " ".join(child.cmdline())
         is_copy = child.parent().cmdline() == child.cmdline()
-        is_worker = "LokyProcess" in command or (is_copy and "extract_features.py" in command)
         is_stage = "pipeline/" in command and not is_copy
-        if is_worker if whom == "worker" else is_stage:
+        if "LokyProcess" in command if whom == "worker" else is_stage:
             return child.pid
     return None
 

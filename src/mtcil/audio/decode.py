@@ -6,7 +6,9 @@ The channels are mixed first and the mix is resampled, with soxr's "HQ" quality:
 
 import io
 import math
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -20,102 +22,121 @@ FILTER_REACH = 1_600  # samples at the lower of the two rates; soxr HQ reaches l
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a header beyond them is damaged
 LOUDEST = 1e12  # float files may go beyond full scale; beyond this, a power overflows
 
-_HEADER = struct.Struct("<4sI8sI HHIIHH 4sI")  # of a wav file with nothing but its samples
+
+# A header of these may state any length: their samples are counted. libsndfile corrects others'.
+COMPRESSED = ("CAF", "FLAC", "MP3", "OGG")
+BLOCK = 1024  # frames read at once where they are only counted; damage loses one block
+
+
+class Sound(NamedTuple):
+    """What a sound file holds."""
+
+    format: str  # libsndfile's name: "WAV", "FLAC", ...
+    rate: int  # Hz
+    channels: int
+    seconds: float
 
 
 class ClipError(UserError):
     """A clip that cannot be used; the message is its name, a colon and the reason."""
 
 
-def decode(
-    content: bytes | memoryview, settings: FeatureSettings, name: str
-) -> NDArray[np.float32]:
+def decode(content: bytes, settings: FeatureSettings, name: str) -> NDArray[np.float32]:
     """The waveform of a sound file: (settings.n_samples,), mono, 1.0 is full scale.
 
     Longer clips are cut, shorter ones padded with zeros at the end. `name` is for messages.
 
     Raises:
-        ClipError: no sound file, no samples, or samples that are no finite numbers.
+        ClipError: not an audio file, no samples, or samples that are not finite numbers.
     """
     return decode_timed(content, settings, name)[0]
 
 
 def decode_timed(
-    content: bytes | memoryview, settings: FeatureSettings, name: str
+    content: bytes, settings: FeatureSettings, name: str
 ) -> tuple[NDArray[np.float32], float]:
     """Like `decode`, with the seconds that the whole file lasts.
 
     Of a long file only the beginning is read, with more than soxr's filter reaches behind
     it: the waveform is, bit for bit, the beginning of the whole file's, resampled. Damage
-    behind that point goes unseen.
+    after that point is not noticed, and ends the seconds.
     """
-    samples, rate, seconds = _plain_wav(content, settings) or _any_file(content, settings, name)
+    samples, rate, seconds = _read(content, settings, name)
     if len(samples) == 0:
-        raise ClipError(f"{name}: holds no samples")
+        raise ClipError(f"{name}: contains no samples")
     mono = _mix(samples)
     if rate != settings.sample_rate:
         mono = soxr.resample(mono, rate, settings.sample_rate, quality="HQ")
-    waveform = np.zeros(settings.n_samples, np.float32)
-    waveform[: len(mono)] = mono[: settings.n_samples]
-    return waveform, seconds
+    if len(mono) < settings.n_samples:
+        mono = np.pad(mono, (0, settings.n_samples - len(mono)))
+    return mono[: settings.n_samples], seconds
 
 
-def _plain_wav(
-    content: bytes | memoryview, settings: FeatureSettings
-) -> tuple[NDArray[np.float32], int, float] | None:
-    """What `_any_file` gives, of the commonest kind of file; None of any other.
+def measure(content: bytes, name: str) -> Sound:
+    """What a sound file holds, its length counted where the header may be wrong.
 
-    That is 16-bit PCM, mono or stereo, right behind a header of 44 bytes which agrees with
-    itself and with the file's length. libsndfile takes several times longer for it, as it
-    asks Python for every piece.
+    Raises:
+        ClipError: not an audio file, or no samples.
     """
-    if len(content) < _HEADER.size:
-        return None
-    riff, n_riff, wave, n_format, *form, data, n_bytes = _HEADER.unpack_from(content)
-    kind, n_channels, rate, byte_rate, n_block, bits = form
-    plain = (
-        (riff, wave, n_format, kind, bits, data) == (b"RIFF", b"WAVEfmt ", 16, 1, 16, b"data")
-        and (n_riff, n_bytes) == (len(content) - 8, len(content) - _HEADER.size)
-        and n_channels in (1, 2)
-        and (n_block, byte_rate) == (2 * n_channels, 2 * n_channels * rate)
-        and n_bytes % n_block == 0
-        and SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]
-    )
-    if not plain:
-        return None
-    pcm = np.frombuffer(content, "<i2", offset=_HEADER.size).reshape(-1, n_channels)
-    samples = pcm[: _frames_needed(rate, settings)].astype(np.float32)
-    samples *= np.float32(2**-15)
-    return samples, rate, len(pcm) / rate
+    with _opened(content, name) as file:
+        n_frames = _frames_after(file, 0) if file.format in COMPRESSED else file.frames
+        if n_frames == 0:
+            raise ClipError(f"{name}: contains no samples")
+        return Sound(file.format, file.samplerate, file.channels, n_frames / file.samplerate)
 
 
-def _any_file(
-    content: bytes | memoryview, settings: FeatureSettings, name: str
-) -> tuple[NDArray[np.float32], int, float]:
-    """By libsndfile: samples (n, n_channels) that decide the waveform, rate, seconds in all."""
+class _Stream(soundfile.SoundFile):
+    """A sound file that is read from its beginning to its end.
+
+    Seeking, as soundfile does after each read, fails in a FLAC file that states no length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def _opened(content: bytes, name: str) -> Iterator[_Stream]:
     try:
-        with soundfile.SoundFile(_Content(content)) as file:
-            rate, seconds = file.samplerate, file.frames / file.samplerate
-            if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
-                raise ClipError(f"{name}: states a sample rate of {rate} Hz")
-            samples = file.read(_frames_needed(rate, settings), dtype="float32", always_2d=True)
+        with _Stream(io.BytesIO(content)) as file:
+            if not SAMPLE_RATES[0] <= file.samplerate <= SAMPLE_RATES[1]:
+                raise ClipError(f"{name}: states a sample rate of {file.samplerate} Hz")
+            yield file
     except soundfile.SoundFileError as error:
         reason = getattr(error, "error_string", str(error))  # without the address of an object
-        raise ClipError(f"{name}: is no sound file that can be read ({reason})") from error
+        raise ClipError(f"{name}: is not a readable audio file ({reason})") from error
+
+
+def _frames_after(file: _Stream, n_frames: int) -> int:
+    """Frames of the file in all, of which `n_frames` have been read; damage is its end."""
+    try:
+        while n_read := len(file.read(BLOCK, "int16")):
+            n_frames += n_read
+    except soundfile.SoundFileError:
+        if n_frames == 0:
+            raise
+    return n_frames
+
+
+def _read(
+    content: bytes, settings: FeatureSettings, name: str
+) -> tuple[NDArray[np.float32], int, float]:
+    """The samples (n, n_channels) that decide the waveform, the rate, and the seconds in all."""
+    with _opened(content, name) as file:
+        rate = file.samplerate
+        n_frames, is_16_bit = _frames_needed(rate, settings), file.subtype == "PCM_16"
+        # Of 16-bit files integers come twice as fast, and make the same floats.
+        samples = file.read(n_frames, "int16" if is_16_bit else "float32", always_2d=True)
+        n_read = len(samples)
+        if n_read == n_frames:
+            is_counted = file.format in COMPRESSED
+            n_read = _frames_after(file, n_read) if is_counted else file.frames
+        seconds = n_read / rate
+    if is_16_bit:
+        return samples * np.float32(2**-15), rate, seconds
     if len(samples) and not np.abs(samples).max() <= LOUDEST:
-        raise ClipError(f"{name}: holds samples that are NaN, infinite or beyond {LOUDEST:g}")
+        raise ClipError(f"{name}: contains samples that are NaN, infinite or beyond {LOUDEST:g}")
     return samples, rate, seconds
-
-
-class _Content(io.BytesIO):
-    """A file in memory that stays where it is when asked for a place before its beginning, as a
-    damaged header asks; else Python prints a traceback, from inside libsndfile's call."""
-
-    def seek(self, place: int, whence: int = 0) -> int:
-        try:
-            return super().seek(place, whence)
-        except ValueError:
-            return self.tell()
 
 
 def _frames_needed(rate: int, settings: FeatureSettings) -> int:

@@ -1,4 +1,4 @@
-"""From an archive of clips to one array of features and a table of what its rows are.
+"""From an archive of clips to one array of features and a table of its rows.
 
 The archive is read once, as a stream. Which clips are taken follows from their ids alone, so
 neither the archive's order nor the number of jobs changes a byte of the result.
@@ -10,25 +10,24 @@ import heapq
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
 from mtcil.audio import features
 from mtcil.audio.archives import read_members
-from mtcil.audio.source import ClipInfo
+from mtcil.audio.source import MIN_CLIPS, ClipInfo, classes_text, clip_at
 from mtcil.audio.workers import Outcome, compute_all
 from mtcil.core.errors import UserError
 from mtcil.core.files import part_file, whole_file, write_text
 from mtcil.settings.sections import DatasetSettings, FeatureSettings
-
-MIN_CLIPS = 3  # of a class: one for each part of the split
 
 
 @dataclass
@@ -42,6 +41,7 @@ class _Choice:
     seen: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)  # ids that `exclude` names
     folds: set[int] = field(default_factory=set)  # of all clips of the archive
+    labels: Counter[str] = field(default_factory=Counter)  # clips of each class in the archive
 
     def offer(self, info: ClipInfo) -> bool:
         """Take the clip, perhaps in place of another; say whether it was taken."""
@@ -67,20 +67,20 @@ class _Choice:
 
 @dataclass
 class _Rows:
-    """What became of the clips. The features are on disk, written there by the workers, so that
-    neither memory nor what the workers send back grows with them."""
+    """What the clips became. The features go into a file, row after row as the archive is read,
+    so that memory does not grow with them."""
 
-    path: Path  # rows in the order in which the archive was read
-    shape: tuple[int, int]
+    file: BinaryIO
     places: dict[str, int] = field(default_factory=dict)  # id -> row
     seconds: dict[str, float] = field(default_factory=dict)
     damage: dict[str, str] = field(default_factory=dict)  # id -> what is wrong
 
-    def add(self, row: int, id: str, outcome: Outcome) -> None:
+    def add(self, id: str, outcome: Outcome) -> None:
         if isinstance(outcome, str):
             self.damage[id] = outcome
         else:
-            self.places[id], self.seconds[id] = row, outcome
+            self.file.write(outcome.values.data)
+            self.places[id], self.seconds[id] = len(self.places), outcome.seconds
 
 
 def extract(
@@ -94,7 +94,7 @@ def extract(
 ) -> dict[str, Any]:
     """Write `features.npy` (n_clips, n_frames, n_bins) float32 and `clips.csv` into a folder.
 
-    Rows stand by class, in the order of `settings.classes`, then by id. Where a class has
+    Rows are ordered by class, in the order of `settings.classes`, then by id. Where a class has
     more clips than `settings.clips_per_class`, those whose ids' SHA-256 is lowest are taken.
 
     Args:
@@ -102,7 +102,7 @@ def extract(
         dataset: a file of `mtcil.datasets`; its `clip_of` says what is a clip.
         name: the dataset's row in `params.yaml`, for messages.
         into: the folder to write to; each of the two files appears whole or not at all.
-        jobs: processes that compute; 1 is this process alone, 0 one for each core.
+        jobs: threads that compute; 0 is one for each core.
 
     Returns:
         clips: class -> number of clips; clips_sha256: of the text of `clips.csv`;
@@ -110,25 +110,23 @@ def extract(
 
     Raises:
         UserError: clips that cannot be read (all of them in one message), a class with
-            fewer than three clips, two clips of one id, a fold or a clip to leave out that
-            the archive lacks, or what `features.check` refuses.
+            fewer than three clips, two clips with one id, a fold or an excluded clip that
+            the archive lacks, or settings that `features.check` rejects.
     """
     features.check(feature_settings)
     choice = _Choice(name, settings.clips_per_class, {label: [] for label in settings.classes})
     shape = (feature_settings.n_frames, feature_settings.n_bins)
-    with part_file(into, "rows") as file:
-        rows = _Rows(file, shape)
-        members = _members(archive, dataset, settings, choice, ahead=jobs != 1)
-        with closing(compute_all(members, rows.path, feature_settings, jobs)) as outcomes:
-            for row, (id, outcome) in enumerate(
-                tqdm(outcomes, desc=name, unit=" clips", disable=None)
-            ):
-                rows.add(row, id, outcome)
+    with part_file(into, "rows") as part, part.open("w+b", buffering=1024**2) as file:
+        rows = _Rows(file)
+        members = _members(archive, dataset, settings, choice)
+        with closing(compute_all(members, feature_settings, jobs)) as outcomes:
+            for id, outcome in tqdm(outcomes, desc=name, unit=" clips", disable=None):
+                rows.add(id, outcome)
         clips = choice.in_order()
-        _refuse_what_is_not_there(choice, settings, archive, name)
+        _check_excluded_and_folds(choice, settings, archive, name)
         _refuse_damage(clips, rows.damage, name)
-        counts = _count(clips, settings, name)
-        _write_rows(into / "features.npy", clips, rows)
+        counts = _count(clips, settings, name, choice.labels)
+        _write_rows(into / "features.npy", clips, rows, shape)
         table = _table(clips, rows.seconds)
     write_text(into / "clips.csv", table)
     return {
@@ -145,16 +143,17 @@ def rank(id: str) -> int:
 
 
 def _members(
-    archive: Path, dataset: ModuleType, settings: DatasetSettings, choice: _Choice, ahead: bool
+    archive: Path, dataset: ModuleType, settings: DatasetSettings, choice: _Choice
 ) -> Iterator[tuple[str, bytes]]:
-    """Id and content of the clips that are taken, or were when they came by."""
+    """Id and content of each clip selected so far; later ones may displace some."""
     exclude = set(settings.exclude)
 
     def wanted(member: str) -> bool:
-        info = dataset.clip_of(member)
+        info = clip_at(dataset, member, settings.group)
         if info is None:
             return False
         choice.folds.add(info.fold)
+        choice.labels[info.label] += 1
         if info.id in exclude:
             choice.left_out.add(info.id)
             return False
@@ -164,18 +163,18 @@ def _members(
             and choice.offer(info)
         )
 
-    for member, content in read_members(archive, wanted, ahead):
+    for member, content in read_members(archive, wanted):
         yield dataset.clip_of(member).id, content
 
 
-def _refuse_what_is_not_there(
+def _check_excluded_and_folds(
     choice: _Choice, settings: DatasetSettings, archive: Path, name: str
 ) -> None:
     unknown = [id for id in settings.exclude if id not in choice.left_out]
     if unknown:
         raise UserError(
-            f"datasets.{name}.exclude names {unknown[0]!r}, which is no clip of {archive}. "
-            "Correct it in params.yaml: the id is what stands in clips.csv and in messages."
+            f"datasets.{name}.exclude names {unknown[0]!r}, which is not in {archive}. "
+            "Correct it in params.yaml: ids are in clips.csv and in messages."
         )
     missing = [fold for fold in settings.folds or () if fold not in choice.folds]
     if missing:
@@ -191,12 +190,14 @@ def _refuse_damage(clips: list[ClipInfo], damage: dict[str, str], name: str) -> 
         raise UserError(
             f"{name}: {len(lines)} of {len(clips)} clips cannot be used:\n  "
             + "\n  ".join(lines)
-            + "\nReplace the archive if it is damaged, or leave these clips out: put what stands "
-            f"before the colons into datasets.{name}.exclude in params.yaml."
+            + "\nReplace the archive if it is damaged, or leave these clips out: add the ids (the "
+            f"text before each colon) to datasets.{name}.exclude in params.yaml."
         )
 
 
-def _count(clips: list[ClipInfo], settings: DatasetSettings, name: str) -> dict[str, int]:
+def _count(
+    clips: list[ClipInfo], settings: DatasetSettings, name: str, labels: Mapping[str, int]
+) -> dict[str, int]:
     """Clips per class; warn where there are fewer than asked for."""
     counts = dict.fromkeys(settings.classes, 0)
     for clip in clips:
@@ -206,33 +207,31 @@ def _count(clips: list[ClipInfo], settings: DatasetSettings, name: str) -> dict[
     if min(counts.values()) < MIN_CLIPS:
         raise UserError(
             f"{name}: each class needs at least {MIN_CLIPS} clips, but the archive has {text}. "
-            f"Check the archive and datasets.{name}.classes in params.yaml; the layout that is "
-            f"read stands in src/mtcil/datasets/{settings.kind}.py."
+            f"All classes in it: {classes_text(labels)}. Check the archive "
+            f"and datasets.{name}.classes in params.yaml; the layout is described in "
+            f"src/mtcil/datasets/{settings.kind}.py."
         )
     if fewer:
         print(
             f"warning: {name} has fewer than {settings.clips_per_class} clips of some classes "
-            f"(datasets.{name}.clips_per_class); it runs with what there is: {text}.",
+            f"(datasets.{name}.clips_per_class); those that exist are used: {text}.",
             file=sys.stderr,
         )
     return counts
 
 
-def _write_rows(path: Path, clips: list[ClipInfo], rows: _Rows) -> None:
+def _write_rows(path: Path, clips: list[ClipInfo], rows: _Rows, shape: tuple[int, int]) -> None:
     header = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
         "fortran_order": False,
-        "shape": (len(clips), *rows.shape),
+        "shape": (len(clips), *shape),
     }
-    n_bytes = 4 * rows.shape[0] * rows.shape[1]
-    with (
-        whole_file(path) as part,
-        part.open("wb") as out,
-        rows.path.open("rb", buffering=0) as file,
-    ):
+    n_bytes = 4 * shape[0] * shape[1]
+    rows.file.flush()
+    with whole_file(path) as part, part.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, header)
         for clip in clips:
-            out.write(os.pread(file.fileno(), n_bytes, rows.places[clip.id] * n_bytes))
+            out.write(os.pread(rows.file.fileno(), n_bytes, rows.places[clip.id] * n_bytes))
 
 
 def _table(clips: list[ClipInfo], seconds: dict[str, float]) -> str:

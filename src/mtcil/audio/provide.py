@@ -1,25 +1,30 @@
 """Bring a dataset's archive here: download it, take a local copy, or synthesise it."""
 
-import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pooch
-
 from mtcil.audio import archives
-from mtcil.audio.download import NETWORK_ERRORS, Partial, check_url, download
-from mtcil.audio.source import Source
+from mtcil.audio.download import NETWORK_ERRORS, check_url, download, remove
+from mtcil.audio.source import MIN_CLIPS, Source, classes_text, source_variable
+from mtcil.audio.sources import own_members
 from mtcil.core.errors import UserError
 from mtcil.core.files import file_digest, whole_file
 from mtcil.settings.sections import DatasetSettings
 
 
-def source_variable(dataset: str) -> str:
-    """Name of the environment variable that says where the user has a dataset already."""
-    return "MTCIL_SOURCE_" + re.sub(r"\W", "_", dataset).upper()
+def check_classes(name: str, settings: DatasetSettings, dataset: ModuleType) -> None:
+    """Raise UserError where the study names a class that the dataset does not have."""
+    known = getattr(dataset, "CLASSES", None)
+    unknown = [label for label in settings.classes if known is not None and label not in known]
+    if unknown:
+        raise UserError(
+            f"datasets.{name}.classes names {', '.join(unknown)}, but {settings.kind} has only "
+            f"{', '.join(known or ())}. Correct it in params.yaml."
+        )
 
 
 def provide_archive(
@@ -45,14 +50,15 @@ def provide_archive(
         official, origin, url, licence.
 
     Raises:
-        UserError: it cannot be had; the message says what to do.
+        UserError: it cannot be provided; the message says what to do.
     """
+    check_classes(name, settings, dataset)
     source: Source | None = dataset.SOURCE
     variable = source_variable(name)
     official = False
     if local is not None:
-        taken = _take_local(name, settings.kind, dataset, out_dir, Path(local).expanduser())
-        archive, origin, official = taken
+        where = Path(local).expanduser()
+        archive, origin, official = _take_local(name, settings, dataset, out_dir, where, notify)
     elif hasattr(dataset, "make"):
         archive, origin = out_dir / f"{name}.tar", "synthetic"
         dataset.make(archive, settings)
@@ -65,7 +71,7 @@ def provide_archive(
             f"Set {variable} to the absolute path of your archive or folder."
         )
     if local is not None and source is not None and not official:
-        notify(f"{name}: what {variable} points at is not the official archive; going on.")
+        notify(f"{name}: {variable} is not the official archive; it is used all the same.")
     for other in out_dir.iterdir():
         if other != archive and other.is_file():
             other.unlink()
@@ -83,7 +89,12 @@ def provide_archive(
 
 
 def _take_local(
-    name: str, kind: str, dataset: ModuleType, out_dir: Path, local: Path
+    name: str,
+    settings: DatasetSettings,
+    dataset: ModuleType,
+    out_dir: Path,
+    local: Path,
+    notify: Callable[[str], None],
 ) -> tuple[Path, str, bool]:
     """Copy or pack the user's data: the archive made, its origin, whether it is the official one.
 
@@ -95,22 +106,24 @@ def _take_local(
             "path of an archive or a folder, or unset it."
         )
     if local.resolve().is_relative_to(out_dir.resolve()):
-        raise UserError(f"{local} lies where the pipeline deletes. Move it elsewhere first.")
+        raise UserError(f"{local} is in a folder that the pipeline empties. Move it first.")
     found = archives.format_of(local)
     origin = "local folder" if found == "folder" else "local archive"
-    drops_root = getattr(dataset, "ROOT_IS_DROPPED", False)
-    if drops_root or found == "folder":
-        pack = archives.pack_below_root if drops_root else archives.pack
-        archive = out_dir / f"{name}.tar"
-        if not pack(local, archive, lambda file: dataset.clip_of(file) is not None):
-            archive.unlink()
-            raise UserError(
-                f"{local} holds no clip where {kind} looks for them. The layout that it reads "
-                f"stands in src/mtcil/datasets/{kind}.py."
-            )
-        return archive, origin, False
     source: Source | None = dataset.SOURCE
-    official = source is not None and _is_official(local, source)
+    official = found != "folder" and source is not None and _is_official(local, source)
+    if not official:
+        check_local(name, settings, dataset, local, notify)
+    drops_root = getattr(dataset, "ROOT_IS_DROPPED", False)
+    if not official and (drops_root or found == "folder"):
+        pack = archives.pack_below_root if drops_root else archives.pack
+        archive, excluded = out_dir / f"{name}.tar", set(settings.exclude)
+        pack(
+            local,
+            archive,
+            lambda file: dataset.clip_of(file) is not None,
+            lambda file: dataset.clip_of(file).id in excluded,
+        )
+        return archive, origin, False
     archive = out_dir / (source.file_name if source and official else f"{name}.{found}")
     # A copy, never a hard link: DVC makes its outputs read-only, and through a link it would
     # make the user's own file read-only.
@@ -119,17 +132,70 @@ def _take_local(
     return archive, origin, official
 
 
+def check_local(
+    name: str,
+    settings: DatasetSettings,
+    dataset: ModuleType,
+    local: Path,
+    notify: Callable[[str], None],
+) -> None:
+    """Check from names alone, before anything is copied, that a study's clips are there.
+
+    Args:
+        notify: is told which files are left out.
+
+    Raises:
+        UserError: no clip, too few of a class, or no such clip as `exclude` names.
+    """
+    members = own_members(dataset, local)
+    clips = [dataset.clip_of(member) for member in members.clips]
+    if not clips:
+        raise UserError(
+            f"{local} contains no clip where {settings.kind} looks for them. It contains "
+            f"{members.others_text()}. The layout is described in "
+            f"src/mtcil/datasets/{settings.kind}.py."
+        )
+    excluded = set(settings.exclude)
+    kept = [clip for clip in clips if clip.id not in excluded]
+    labels = Counter(clip.label for clip in kept)
+    few = {label: labels[label] for label in settings.classes if labels[label] < MIN_CLIPS}
+    if few:
+        raise UserError(
+            f"{name}: each class needs at least {MIN_CLIPS} clips, but {local} has "
+            f"{classes_text(few)}. All classes in it: {classes_text(labels)}. Correct "
+            f"datasets.{name}.classes in params.yaml, or the folders: the layout is described in "
+            f"src/mtcil/datasets/{settings.kind}.py."
+        )
+    if unknown := excluded - {clip.id for clip in clips}:
+        raise UserError(
+            f"datasets.{name}.exclude names {min(unknown)!r}, which is not in {local}. Correct "
+            "it in params.yaml: ids are in messages and in clips.csv."
+        )
+    if members.others:
+        notify(f"{name}: left out of {local}, because they are not clips: {members.others_text()}.")
+    unnamed = {label: n for label, n in labels.items() if label not in settings.classes}
+    if unnamed:
+        notify(
+            f"{name}: classes that params.yaml does not name are not used: {classes_text(unnamed)}."
+        )
+
+
 def _is_official(archive: Path, source: Source) -> bool:
     if source.n_bytes not in (None, archive.stat().st_size):
         return False
-    algorithm, _, expected = source.checksum.partition(":")
-    return pooch.file_hash(str(archive), alg=algorithm) == expected
+    return _checksum(archive, source) == source.checksum
+
+
+def _checksum(archive: Path, source: Source) -> str:
+    """The checksum of a file, in the form of the source's: "sha256:..." or "md5:..."."""
+    algorithm = source.checksum.partition(":")[0]
+    return f"{algorithm}:{file_digest(archive, algorithm)}"
 
 
 def fetch(
     source: Source, into: Path, partial_dir: Path, variable: str = "MTCIL_SOURCE_<DATASET>"
 ) -> Path:
-    """Download an official archive, going on where an earlier try broke off.
+    """Download an official archive, resuming where an earlier try broke off.
 
     Args:
         into: folder where the archive appears, whole and with the right checksum.
@@ -140,31 +206,39 @@ def fetch(
         UserError: refused URL, no network, an answer such as 404, wrong checksum, full disk.
     """
     check_url(source.url)
-    partial = Partial(partial_dir / f"{source.file_name}.part")
-    into.mkdir(parents=True, exist_ok=True)
+    archive, partial = into / source.file_name, partial_dir / f"{source.file_name}.part"
     try:
-        pooch.retrieve(
-            source.url,
-            known_hash=source.checksum,
-            fname=source.file_name,
-            path=into,
-            downloader=lambda url, output, _: download(url, Path(output), partial),
-        )
+        if not (archive.is_file() and _is_official(archive, source)):
+            download(source.url, partial)
+            _check(partial, source, variable)
+            _move(partial, archive)
     except (*NETWORK_ERRORS, OSError) as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(".")
         raise UserError(
-            f"Cannot download {source.url}: {_reason(error)}. What has come is kept; run it "
-            f"again to go on. If you have the archive or its unpacked folder, set {variable} to "
+            f"Cannot download {source.url}: {reason}. The part that has arrived is kept; run it "
+            f"again to resume. If you have the archive or its unpacked folder, set {variable} to "
             "its absolute path."
         ) from error
-    except ValueError as error:  # how pooch tells of a wrong checksum
-        partial.remove()
+    remove(partial)
+    return archive
+
+
+def _check(partial: Path, source: Source, variable: str) -> None:
+    """Remove what was downloaded and raise UserError if its checksum is wrong."""
+    checksum = _checksum(partial, source)
+    if checksum != source.checksum:
+        remove(partial)
         raise UserError(
-            f"{source.url}: {error} Run it again to download it afresh. If it fails again, get "
-            f"the archive another way and set {variable} to its absolute path."
-        ) from error
-    partial.remove()
-    return into / source.file_name
+            f"{source.url}: the checksum is {checksum}, but {source.checksum} was expected. "
+            "Run it again to download it from the beginning. If it fails again, get the archive "
+            f"another way and set {variable} to its absolute path."
+        )
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(".")
+def _move(file: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.replace(to)
+    except OSError:  # on another file system
+        with whole_file(to) as part:
+            shutil.copyfile(file, part)

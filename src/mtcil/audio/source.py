@@ -11,7 +11,17 @@ A dataset file states:
         only in synthetic datasets: write the archive, in the layout that `clip_of` reads
 """
 
-from dataclasses import dataclass
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from types import ModuleType
+
+from mtcil.core.errors import UserError
+
+MIN_CLIPS = 3  # of a class: one for each part of the split
+MOST_NAMED = 40  # classes in a message
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class Source:
     url: str  # https
     file_name: str
     n_bytes: int | None  # None where the publisher states none
-    checksum: str  # "sha256:..." or "md5:...", as pooch reads it
+    checksum: str  # "sha256:..." or "md5:..."
     licence: str
     citation: str
 
@@ -34,3 +44,38 @@ class ClipInfo:
     label: str  # class name
     group: str  # speaker or recording: what a split by group must not tear apart
     fold: int  # the dataset's own fold; 0 where it has none
+
+
+def clip_at(dataset: ModuleType, member: str, group: str | None) -> ClipInfo | None:
+    """What a file of an archive is; None for files that are no clips.
+
+    Args:
+        dataset: a file of `mtcil.datasets`.
+        group: a regular expression whose one pair of parentheses finds the speaker or recording
+            in the file's name, without its folders; None: the dataset says it.
+
+    Raises:
+        UserError: the pattern does not match the name of a clip.
+    """
+    clip: ClipInfo | None = dataset.clip_of(member)
+    if clip is None or group is None:
+        return clip
+    found = re.search(group, PurePosixPath(unicodedata.normalize("NFC", member)).name)
+    if not found or not found[1]:
+        raise UserError(
+            f"The pattern {group!r} (group) finds nothing in the file name {member!r}. Correct "
+            "it, or rename the file."
+        )
+    return replace(clip, group=found[1])
+
+
+def classes_text(labels: Mapping[str, int]) -> str:
+    """Classes and how many clips each has, for messages."""
+    texts = [f"{label} {n}" for label, n in sorted(labels.items())]
+    more = f" and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
+    return (", ".join(texts[:MOST_NAMED]) or "none") + more
+
+
+def source_variable(dataset: str) -> str:
+    """Name of the environment variable that says where the user has a dataset already."""
+    return "MTCIL_SOURCE_" + re.sub(r"\W", "_", dataset, flags=re.ASCII).upper()

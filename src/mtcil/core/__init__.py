@@ -1,1 +1,1 @@
-"""What everything uses: errors, files, finding plug-ins by name, randomness, processes."""
+"""Shared basics: errors, files, finding plug-ins by name, randomness, processes."""

@@ -1,4 +1,4 @@
-"""Find a dataset, a method or a figure by its file name, and the files that a file reaches."""
+"""Find datasets, methods and figures by file name, and all files that a file imports."""
 
 import ast
 import importlib
@@ -12,7 +12,7 @@ PACKAGE_DIR = Path(__file__).parents[1]
 
 
 def names(kind: str) -> list[str]:
-    """Names of all files in `mtcil/<kind>/`, sorted; files that begin with `_` are left out."""
+    """Sorted names of the files in `mtcil/<kind>/`, except for those that start with `_`."""
     return sorted(f.stem for f in (PACKAGE_DIR / kind).glob("[!_]*.py"))
 
 
@@ -20,7 +20,7 @@ def find(kind: str, name: str) -> ModuleType:
     """Import `mtcil.<kind>.<name>`, e.g. `find("methods", "ccil")`.
 
     Raises:
-        UserError: there is no such file; the message lists those that there are.
+        UserError: if there is no such file; the message lists the existing ones.
     """
     if name not in names(kind):
         raise UserError(
@@ -31,10 +31,10 @@ def find(kind: str, name: str) -> ModuleType:
 
 
 def files_reached(starts: Iterable[Path]) -> set[Path]:
-    """All files of the package that the given files import, directly or not, themselves included.
+    """The given files and all files of the package that they import, directly or indirectly.
 
-    Read from the source, not from what happens to be loaded, so it is the same in every
-    process. A test holds `dvc.yaml` to it, and checkpoints are named by it.
+    They are read from the source, not from the loaded modules, so the result is the same in
+    every process. A test checks `dvc.yaml` against it, and it decides the names of checkpoints.
     """
     reached: set[Path] = set()
     waiting = [path.resolve() for path in starts]
@@ -59,7 +59,7 @@ def _imported_modules(tree: ast.AST) -> set[str]:
 
 
 def _files_of(module: str) -> list[Path]:
-    """The module's file, if it is one, and those of the packages that it lies in."""
+    """The module's file, if it has one, and those of its parent packages."""
     parts = module.split(".")[1:]
     stem = PACKAGE_DIR.joinpath(*parts)
     packages = [PACKAGE_DIR.joinpath(*parts[:n]) / "__init__.py" for n in range(len(parts) + 1)]

@@ -1,4 +1,4 @@
-"""One random generator per purpose, so that changing one draw does not move another."""
+"""One random generator per purpose, so that changing one draw does not change another."""
 
 import hashlib
 

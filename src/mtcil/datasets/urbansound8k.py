@@ -2,7 +2,7 @@
 
 The archive holds `UrbanSound8K/audio/fold<1..10>/<fsID>-<classID>-<occurrence>-<slice>.wav`
 (rates, channels and sample formats are mixed) and `UrbanSound8K/metadata/UrbanSound8K.csv`,
-which says nothing that the paths do not say.
+which says nothing that the paths do not say. Other copies begin at `audio/` or at `fold1/`.
 """
 
 import re
@@ -28,7 +28,7 @@ CLASSES = (
 )
 
 _CLIP = re.compile(
-    r"(?:^|/)audio/fold(?P<fold>10|[1-9])/(?P<id>(?P<recording>\d+)-(?P<class>\d)-\d+-\d+)\.wav$"
+    r"(?:^|/)fold(?P<fold>10|[1-9])/(?P<id>(?P<recording>\d+)-(?P<class>\d)-\d+-\d+)\.wav$"
 )
 
 

@@ -1,12 +1,9 @@
-"""One file per table or figure, found by its name (`mtcil.core.lookup.find`).
+"""One file per figure, found by its name (`mtcil.core.lookup.find`).
 
-A file states:
+A figure draws the table of the same name: stage `draw_figures` reads `metrics/tables/<name>.csv`
+and writes `plots/<name>.png`. A file defines:
 
-    STAGE, SECTION, RECORDS    the stage whose records it reads, the section of its rows, and
-                               which table of them: records, matrix or confusion
-    def table(study, records) -> DataFrame     the numbers; empty where there are none
-    def markdown(table) -> (header, rows)      the same for people
-    def draw(table) -> Figure                  the same as a picture
+    def draw(table) -> Figure     draw the table, which is not empty
 
-It imports neither torch nor files: stages read and write.
+It does not compute tables, import torch, or read or write files.
 """

@@ -1,54 +1,52 @@
-"""Confusion after the last step, by place in the class order, single task and multitask.
+"""Which classes are taken for which after the last step, over the clips of all seeds."""
 
-Classes differ from seed to seed, places do not: the first ones are the base classes, the last
-ones the newest. A bias to new classes shows as bright columns on the right.
-"""
-
-from collections.abc import Sequence
-
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-from mtcil.reporting.confusion import cells, draw_boxed, old_and_new
-from mtcil.reporting.style import new_figure
-from mtcil.settings.study import MULTITASK, SINGLE, Study
+from mtcil.reporting.style import is_single, new_grid
 
-STAGE, SECTION, RECORDS = "learn_steps", "base_models", "confusion"
-
-
-def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
-    """A row per variant, true and predicted place: clips over all seeds after the last step.
-
-    Of each dataset and split, the single task and multitask.
-    """
-    if records.empty:
-        return records
-    rows = []
-    for (dataset, split, base), runs in records.groupby(["dataset", "split", "base"], sort=False):
-        if base in (SINGLE, MULTITASK):
-            last = runs[runs["step"] == runs["step"].max()]
-            heads = runs["heads"].iloc[0]
-            about = {"dataset": dataset, "split": split, "heads": heads, "base": base}
-            rows += cells(about, last["counts"], study.datasets[str(dataset)].steps[-1])
-    return pd.DataFrame(rows)
-
-
-def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
-    """A line per variant: accuracy of old and newest classes, over the clips of all seeds."""
-    header = ["dataset", "split", "heads", "seeds", "old classes, %", "newest classes, %"]
-    lines = []
-    for (dataset, split, heads), part in table.groupby(["dataset", "split", "heads"], sort=False):
-        old, new = old_and_new(part)
-        about = [str(dataset), str(split), str(heads), str(part["n"].iloc[0])]
-        lines.append([*about, f"{old:.1f}", f"{new:.1f}"])
-    return header, lines
+INCHES_PER_CLASS, MARGIN = 0.22, 2.0
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel per variant: share of each true class's clips, percent; old and new boxed."""
-    panels = list(table.groupby(["dataset", "split", "heads"], sort=False))
-    figure, axes = new_figure(len(panels), height=3.9)
-    for axis, ((dataset, split, heads), part) in zip(axes, panels, strict=True):
-        seeds = int(part["n"].iloc[0])
-        draw_boxed(figure, axis, part, f"{dataset}, {split}, heads {heads}, n = {seeds}")
+    """A row per dataset and split, a panel per base model: share of each true class's clips.
+
+    Colours follow the square root of the share, so that rare mistakes can be seen.
+    """
+    places = [place for _, place in table.groupby(["dataset", "split"], sort=False)]
+    rows = [[part for _, part in place.groupby("base", sort=False)] for place in places]
+    longest = max(place["true_class"].nunique() for place in places)
+    figure, grid = new_grid(len(rows), max(map(len, rows)))
+    figure.set_figheight(len(rows) * (MARGIN + INCHES_PER_CLASS * longest))
+    used = []
+    for axes, parts in zip(grid, rows, strict=True):
+        for axis, part in zip(axes, parts, strict=False):
+            image = _draw_panel(axis, part)
+            used.append(axis)
+        for axis in axes[len(parts) :]:
+            axis.remove()
+    figure.colorbar(
+        image, ax=used, shrink=0.5, aspect=30, ticks=[0, 1, 5, 20, 50, 100],
+        label="clips of the true class, %\n(square-root scale)",
+    )  # fmt: skip
     return figure
+
+
+def _draw_panel(axis: Axes, part: pd.DataFrame) -> AxesImage:
+    first, names = part.iloc[0], list(dict.fromkeys(part["true_class"]))
+    counts = part["clips"].to_numpy().reshape(len(names), len(names))
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axis.imshow(shares, cmap="cividis", norm=PowerNorm(0.5, vmin=0, vmax=100))
+    labels = [name.replace("_", " ") for name in names]
+    axis.set_xticks(range(len(names)), labels, rotation=90)
+    axis.set_yticks(range(len(names)), labels)
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
+    heads = f"heads {first['heads']}" + (" (single task)" if is_single(part) else "")
+    axis.set_title(f"{first['dataset']}, split {first['split']}\n{heads}, n = {first['n']}")
+    axis.grid(False)
+    return image

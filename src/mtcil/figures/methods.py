@@ -1,83 +1,23 @@
-"""Methods compared: from the same base models, with the same bytes of memory, on both bases."""
-
-from collections.abc import Sequence
+"""Comparison of methods: averages from the single task's base and from the multitask base."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtcil.reporting import comparison
 from mtcil.reporting.comparison import (
     BOUNDS,
     JOINT,
-    PLACE,
     measured,
     named_bound,
     pairs_of,
     ranked,
     title_of,
 )
-from mtcil.reporting.style import MULTITASK, SINGLE, gap_text, label_of, new_figure, with_ci
-
-STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
-table = comparison.table
-
-
-def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
-    """A line per method, the best on the single task's base first; single task beside multitask.
-
-    Without a single task, the best on the other base first.
-    """
-    header = [
-        "dataset", "split", "K", "rank", "method", "heads", "single task", "multitask",
-        "multitask minus single task (p by Holm)", "single task: to ccil (p by Holm)",
-        "multitask: to ccil (p by Holm)", "single task: to joint", "old / new, single task",
-        "old / new, multitask", "kept, kB",
-    ]  # fmt: skip
-    lines = []
-    for single, multitask in pairs_of(table):
-        ranking = single if len(single) else multitask
-        first = ranking.iloc[0]
-        heads = [str(part["heads"].iloc[0]) for part in (single, multitask) if len(part)]
-        order = ranked(ranking)
-        placed = [method for method in order if method not in BOUNDS]
-        for method in order:
-            ones, others = (part[part["method"] == method] for part in (single, multitask))
-            n_bytes = measured(ranking, "bytes").loc[method, "mean"]
-            lines.append(
-                [
-                    *(str(first[k]) for k in PLACE),
-                    "" if method in BOUNDS else str(placed.index(method) + 1),
-                    named_bound(method),
-                    " / ".join(heads),
-                    *(_average(part) for part in (ones, others)),
-                    _difference(others, "gain_"),
-                    *(_difference(part, "ccil_") for part in (ones, others)),
-                    _difference(ones, "joint_"),
-                    *(_old_and_new(part) for part in (ones, others)),
-                    f"{n_bytes / 1000:,.1f}",
-                ]
-            )
-    return header, lines
-
-
-def _average(part: pd.DataFrame) -> str:
-    cells = measured(part, "average")
-    return "".join(with_ci(r["mean"], r["low"], r["high"], r["n"]) for _, r in cells.iterrows())
-
-
-def _difference(part: pd.DataFrame, prefix: str) -> str:
-    cells = measured(part, "average")
-    return "".join(gap_text(row, prefix, "p_holm") for _, row in cells.iterrows())
-
-
-def _old_and_new(part: pd.DataFrame) -> str:
-    means = [measured(part, name)["mean"] for name in ("old", "new")]
-    return " / ".join(f"{mean.iloc[0]:.1f}" for mean in means if len(mean))
+from mtcil.reporting.style import MULTITASK, SINGLE, label_of, new_figure, percent_axis
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel per dataset: methods, the best on top; joint as a line for each base."""
+    """A panel per dataset: methods, the best on top; dashed lines show joint on each base."""
     pairs = pairs_of(table)
     rankings = [single if len(single) else multitask for single, multitask in pairs]
     longest = max(ranking["method"].nunique() for ranking in rankings)
@@ -95,6 +35,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.set_title(f"{title_of(ranking)}\nheads {heads}")
         axis.set_xlabel("average accuracy, %\n(incremental steps; bar: 95 % CI)")
         axis.set_ylabel("method, number of seeds")
+        percent_axis(axis, "x")
     dashed = f" (dashed: {JOINT}, the {BOUNDS[JOINT]})" if JOINT in set(table["method"]) else ""
     figure.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
@@ -107,7 +48,7 @@ def _draw_base(
     axis: Axes, part: pd.DataFrame, methods: list[str], colour: str, marker: str, label: str,
     lower: float,
 ) -> None:  # fmt: skip
-    """Marks of one base model, `lower` rows below the middle of each method's line."""
+    """Draw the marks of one base model, `lower` rows below the middle of each method's row."""
     averages = measured(part, "average")
     shown = averages.reindex(methods)
     at = [i + lower for i in range(len(methods))]

@@ -1,106 +1,59 @@
-"""Accuracy at each step by heads setting, the single-task base against multitask bases.
+"""Figure 4: accuracy at each step by heads setting, in the paper's panels and one more."""
 
-The form of the paper's Figure 4 and of its Table 2's columns; the average leaves the base step
-out, as the paper's does.
-"""
-
-from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtcil.records.rows import VARIANT
-from mtcil.reporting.columns import AVERAGES, by_measure, in_order, named
-from mtcil.reporting.inference import estimate, paired_by_seed
+from mtcil.reporting.columns import AVERAGES
 from mtcil.reporting.style import (
     MARKERS,
     MULTITASK,
     OTHERS,
     SINGLE,
-    gap_text,
     is_single,
     label_of,
     new_grid,
-    with_ci,
+    percent_axis,
+    spread,
+    spread_name,
 )
+from mtcil.settings.study import MULTITASK as MULTITASK_BASE
 from mtcil.settings.study import SINGLE as SINGLE_TASK
-from mtcil.settings.study import Study
-
-STAGE, SECTION, RECORDS = "learn_steps", "base_models", "records"
-ABOUT = ("dataset", "split", "base", "heads", "passes", "control", "exemplars")
-
-
-def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
-    """A row per variant and column: mean, 95 % CI, and the paired difference to single task.
-
-    Columns of the printed table ("measure") are the classes seen, then both averages.
-    """
-    if records.empty:
-        return records
-    rows = []
-    keys = ["dataset", "split", "method", "exemplars"]
-    for _, part in records.groupby(keys, sort=False):
-        single = by_measure(part[part["base"] == SINGLE_TASK])
-        for variant, runs in part.groupby(list(VARIANT), sort=False):
-            about = dict(zip(VARIANT, variant, strict=True))
-            for measure, values in by_measure(runs).items():
-                found = estimate(list(values.values()))
-                row = {**about, "measure": measure, **named("", found)}
-                gain = paired_by_seed(values, single.get(measure, {}))
-                if gain and about["base"] != SINGLE_TASK:
-                    row |= named("gain_", gain)
-                rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
-    """One line per variant: accuracy after each step and the averages, in percent."""
-    measures = in_order(table["measure"])
-    header = [
-        "dataset", "split", "base", "heads", "passes", "control", "K", *measures,
-        "average gained on single task",
-    ]  # fmt: skip
-    lines = []
-    for variant, part in table.groupby(list(VARIANT), sort=False):
-        about = dict(zip(VARIANT, variant, strict=True))
-        cells = {
-            row["measure"]: with_ci(row["mean"], row["low"], row["high"], row["n"])
-            for _, row in part.iterrows()
-        }
-        average = part[part["measure"] == "average"].iloc[0]
-        lines.append(
-            [
-                *(str(about[k]) for k in ABOUT),
-                *(cells.get(m, "") for m in measures),
-                gap_text(average, "gain_"),
-            ]
-        )
-    return header, lines
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """A row of panels per dataset and split, as the paper's Figure 4 has them, and one more.
 
     (a) tasks of equal size beside the full one, (b) of different sizes, (c) controls and what
-    the paper has not. Mean over seeds with its 95 % CI band; the same axes in all panels.
+    the paper has not. Mean over seeds with its 95 % CI band; a variant looks the same in all.
     """
     steps = table[~table["measure"].isin(list(AVERAGES))]
     studies = list(steps.groupby(["dataset", "split", "exemplars"], sort=False))
     others = [line for line in _variants(steps) if not is_single(line)]
     wanted = [name for name in PANELS if any(name in panels_of(o) for o in others)] or PANELS[:1]
+    looks = _looks(_variants(steps))
     figure, axes = new_grid(len(studies), len(wanted))
+    figure.set_figheight(3.1 * len(studies) + 1.2)
     for row, ((dataset, split, exemplars), part) in zip(axes, studies, strict=True):
-        lowest = max(0.0, float(part["mean"].min()) - 5)  # a wide CI is cut
         for axis, panel in zip(row, wanted, strict=True):
             shown = [line for line in _variants(part) if panel in panels_of(line)]
-            _draw_panel(axis, shown)
-            axis.set_title(f"{panel}\n{dataset}, split {split}, K = {exemplars}")
-            axis.set_ylim(lowest - 0.9 * (101 - lowest), 101)  # the legend stands below the lines
+            for line in shown:
+                _draw_line(axis, line, *looks[label_of(line)])
+            axis.set_title(f"{panel}\n{dataset}, split {split}, K = {exemplars}, {_seeds(shown)}")
+            percent_axis(axis)
             axis.set_xlabel("classes seen")
             axis.set_ylabel("step accuracy, %")
             axis.set_xticks(sorted(part["measure"].astype(int).unique()))
+    handles: dict[str, Any] = {}
+    for axis in figure.axes:
+        handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        list(handles.values()), list(handles), title=f"heads (band: {spread_name(steps)})",
+        loc="outside lower center", ncols=min(3, len(wanted) + 1), frameon=False,
+    )  # fmt: skip
     return figure
 
 
@@ -126,11 +79,22 @@ def panels_of(line: pd.DataFrame) -> tuple[str, ...]:
     return (*equal, *different)
 
 
-def _draw_panel(axis: Axes, lines: list[pd.DataFrame]) -> None:
-    colours = cycle([MULTITASK, *OTHERS])
-    for marker, line in zip(cycle(MARKERS), lines, strict=False):
-        colour = SINGLE if is_single(line) else next(colours)
-        x, n = line["measure"].astype(int), int(line["n"].min())
-        axis.plot(x, line["mean"], marker=marker, color=colour, label=f"{label_of(line)}, n {n}")
-        axis.fill_between(x, line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
-    axis.legend(title="heads (band: 95 % CI)", frameon=True, fontsize="small", loc="lower left")
+def _looks(variants: list[pd.DataFrame]) -> dict[str, tuple[str, str]]:
+    """{label: (colour, marker)}; the single task and multitask as in every other figure."""
+    colours, markers = cycle(OTHERS), cycle(MARKERS)
+    looks: dict[str, tuple[str, str]] = {}
+    for line in variants:
+        colour = {SINGLE_TASK: SINGLE, MULTITASK_BASE: MULTITASK}.get(str(line["base"].iloc[0]))
+        looks.setdefault(label_of(line), (colour or next(colours), next(markers)))
+    return looks
+
+
+def _draw_line(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
+    x = line["measure"].astype(int)
+    axis.plot(x, line["mean"], marker=marker, color=colour, label=label_of(line))
+    axis.fill_between(x, *spread(line), color=colour, alpha=0.15, linewidth=0)
+
+
+def _seeds(lines: list[pd.DataFrame]) -> str:
+    counts = sorted({int(n) for line in lines for n in line["n"]})
+    return f"n = {' to '.join(map(str, counts[:: max(1, len(counts) - 1)]))}"

@@ -15,22 +15,23 @@ from mtcil.settings.sections import Count
 
 @dataclass(frozen=True, config=STRICT)
 class AugmentationSettings:
-    """The most that each change may do; 0 leaves it out."""
+    """Largest size of each change; 0 turns it off."""
 
-    shift: Count  # frames, either way; the first or last frame fills the gap
-    mask_frames: Count  # frames in a row set to 0, the mean of normalised features
-    mask_bins: Count  # bins in a row set to 0
+    shift: Count  # frames, forward or back; the first or last frame fills the gap
+    mask_frames: Count  # consecutive frames set to 0, the mean of normalised features
+    mask_bins: Count  # consecutive bins set to 0
 
 
 def draw_changes(
     settings: AugmentationSettings, features: Tensor
 ) -> Callable[[int, torch.Generator], dict[str, Tensor]]:
-    """What draws the changes of a batch: (n, generator) -> what `augment` takes, on CPU.
+    """Return a function that draws a batch's changes: (n, generator) -> arguments of `augment`.
 
-    Numbers are drawn uniformly from 0 (shifts: from minus the most) to the most, both included.
+    The arguments are on the CPU. Sizes are uniform from 0 (shifts: from minus the largest) to
+    the largest, both included.
 
     Args:
-        features: (..., n_frames, n_bins), for their size.
+        features: (..., n_frames, n_bins); only their size is used.
     """
     n_frames, n_bins = features.shape[-2:]
 
@@ -46,12 +47,13 @@ def draw_changes(
 
 
 def augment(features: Tensor, shift: Tensor, hidden_frames: Tensor, hidden_bins: Tensor) -> Tensor:
-    """Each clip changed in its own way.
+    """Shift and mask each clip by its own random numbers.
 
     Args:
         features: (batch, 1, n_frames, n_bins), normalised.
-        shift: (batch,) frames, either way; the first or last frame fills the gap.
-        hidden_frames: (batch, n_frames) bool, set to 0, the mean of normalised features.
+        shift: (batch,) frames, forward or back; the first or last frame fills the gap.
+        hidden_frames: (batch, n_frames) bool, true where frames are set to 0, the mean of
+            normalised features.
         hidden_bins: (batch, n_bins) bool, the same for bins.
     """
     n_frames = features.shape[2]
@@ -63,7 +65,7 @@ def augment(features: Tensor, shift: Tensor, hidden_frames: Tensor, hidden_bins:
 
 
 def _bands(n: int, length: int, most: int, generator: torch.Generator) -> Tensor:
-    """(n, length) bool: one run of true values per row, up to `most` long."""
+    """(n, length) bool: one block of true values per row, at most `most` long."""
     widths = torch.randint(0, most + 1, (n, 1), generator=generator)
     starts = (torch.rand(n, 1, generator=generator) * (length + 1 - widths)).long()
     places = torch.arange(length)

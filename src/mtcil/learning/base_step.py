@@ -1,6 +1,7 @@
 """The base step: several classification tasks on one backbone (paper, section 3.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -12,95 +13,103 @@ from mtcil.learning.clips import Clips, of_labels
 from mtcil.learning.fit import Fit, Phase, Seeds, Steps, Table, Validation
 from mtcil.learning.losses import TaskTable, make_task_table, multitask_loss
 from mtcil.learning.network import Network, WithParts, draw_uniform
-from mtcil.settings.sections import BaseTrainingSettings, NetworkSettings
+from mtcil.settings.sections import NetworkSettings
+from mtcil.settings.training import BaseTrainingSettings
 
 
 class BaseChoices(NamedTuple):
-    """What base models must share to be trained together.
+    """Values that base models must share to be trained together.
 
     Attributes:
-        sizes: classes of each task except the full one, whose logits lie side by side.
-        track_all: whether the smaller tasks' batches move BatchNorm's running statistics too.
+        sizes: number of classes of each task except the full one; their logits are concatenated.
+        track_all: whether the smaller tasks' batches also update BatchNorm's running statistics.
     """
 
     sizes: tuple[int, ...]
     track_all: bool
 
 
-def learn_base(
-    train: Clips,
-    validation: Clips,
-    tasks: list[tuple[int, ...]],
-    passes: str,
-    network_settings: NetworkSettings,
-    settings: BaseTrainingSettings,
-    phase: Phase,
-    seeds: Seeds,
-    shuffled_labels: bool = False,
-) -> Steps[Network]:
-    """Learn the base classes with one head per task; the result is the backbone and full head.
+@dataclass(frozen=True)
+class BasePlan:
+    """How a base model is trained.
 
-    Hard parameter sharing: the tasks differ in their heads only. The loss is the full task's plus
-    `task_weight` times the mean (or sum, `task_reduction`) of the smaller tasks' losses.
-    Validation accuracy is that of the full head.
-
-    Args:
-        train: training clips of the base classes.
-        validation: validation clips of the base classes.
+    Attributes:
         tasks: classes of each task; the first holds all base classes.
         passes: `separate`: each task draws its own rows from its own classes and has its own
             forward pass, as the paper's Table 1 implies; a task of n_k classes gets
             batch * n_k / n_base rows. `shared`: one batch and one forward pass for all heads.
-        shuffled_labels: a control, for `separate` only: every head except the full one learns
-            labels shuffled among the clips, so that it adds updates but no information.
+        shuffled_labels: a control, only for `separate`: every head except the full one learns
+            shuffled labels, so that it adds updates but no information.
     """
-    n_base = len(tasks[0])
-    device = train.features.device
-    network = Network(network_settings, n_base, seeds.generator("weights")).to(device)
+
+    tasks: Sequence[tuple[int, ...]]
+    passes: str
+    network: NetworkSettings
+    training: BaseTrainingSettings
+    phase: Phase
+    shuffled_labels: bool = False
+
+    @property
+    def task_weight(self) -> float:
+        """Weight of each smaller task's loss."""
+        weight, n_others = self.training.task_weight, max(len(self.tasks) - 1, 1)
+        return weight / n_others if self.training.task_reduction == "mean" else weight
+
+
+def learn_base(train: Clips, validation: Clips, plan: BasePlan, seeds: Seeds) -> Steps[Network]:
+    """Learn the base classes with one head per task; return the backbone with the full head.
+
+    Hard parameter sharing: the tasks differ only in their heads. The loss is the full task's plus
+    `task_weight` times the mean (or sum, `task_reduction`) of the smaller tasks' losses.
+    Validation accuracy is measured with the full head.
+
+    Args:
+        train: training clips of the base classes.
+        validation: validation clips of the base classes.
+    """
+    tasks, training = plan.tasks, plan.training
+    n_base, device = len(tasks[0]), train.features.device
+    network = Network(plan.network, n_base, seeds.generator("weights")).to(device)
     others = nn.Linear(network.head.in_features, max(sum(len(t) for t in tasks[1:]), 1))
     draw_uniform(others, seeds.generator("weights", "tasks"))
-    labels = train.labels
-    if shuffled_labels:
-        order = torch.randperm(len(train), generator=seeds.generator("labels"))
-        labels = labels[order.to(device)]
-    batch = settings.sgd.batch
+    batch = training.sgd.batch
     tables = {"full": Table({"features": train.features, "labels": train.labels}, batch)}
-    numbers: dict[str, float | Tensor] = {}
-    if passes == "shared":
-        n_others = max(len(tasks) - 1, 1)
-        weight = settings.task_weight / (n_others if settings.task_reduction == "mean" else 1)
-        numbers |= vars(make_task_table(tasks, n_base, weight, device))
+    numbers: dict[str, float | Tensor] = {"task_weight": plan.task_weight}
+    if plan.passes == "shared":
+        numbers = vars(make_task_table(tasks, n_base, plan.task_weight, device))
     else:
-        tables |= _tables_of_tasks(train.features, labels, tasks, batch)
-        numbers["task_weight"] = settings.task_weight
-        if settings.task_reduction == "mean":
-            numbers["task_weight"] = settings.task_weight / max(len(tasks) - 1, 1)
+        tables |= _tables_of_tasks(train.features, _labels(train, plan, seeds), tasks, batch)
+    rows = {"features": validation.features, "labels": validation.labels}
     trained = yield Fit(
         name="base",
         network=WithParts(network, others=others.to(device)),
         tables=tables,
-        loss=shared_loss if passes == "shared" else separate_loss,
-        phase=phase,
-        sgd=settings.sgd,
+        loss=shared_loss if plan.passes == "shared" else separate_loss,
+        phase=plan.phase,
+        sgd=training.sgd,
         seeds=seeds,
         numbers=numbers,
         choices=BaseChoices(
-            tuple(len(task) for task in tasks[1:]), settings.statistics == "all_tasks"
+            tuple(len(task) for task in tasks[1:]), training.statistics == "all_tasks"
         ),
-        validation=Validation(
-            {"features": validation.features, "labels": validation.labels}, full_logits
-        )
-        if len(validation)
-        else None,
+        validation=Validation(rows, full_logits) if len(validation) else None,
     )
     assert isinstance(trained, WithParts)  # noqa: S101
     return trained.network
 
 
+def _labels(train: Clips, plan: BasePlan, seeds: Seeds) -> Tensor:
+    """The labels that the smaller tasks learn."""
+    if not plan.shuffled_labels:
+        return train.labels
+    order = torch.randperm(len(train), generator=seeds.generator("labels"))
+    return train.labels[order.to(train.labels.device)]
+
+
 def _tables_of_tasks(
-    features: Tensor, labels: Tensor, tasks: list[tuple[int, ...]], batch: int
+    features: Tensor, labels: Tensor, tasks: Sequence[tuple[int, ...]], batch: int
 ) -> Mapping[str, Table]:
-    """A table for each task except the full one; labels are places within the task."""
+    """A table for each task except the full one; labels are positions within the task."""
     tables = {}
     for k, task in enumerate(tasks[1:]):
         members = torch.tensor(task, device=labels.device)
@@ -119,7 +128,7 @@ def full_logits(module: Any, features: Tensor) -> Tensor:
 def separate_loss(
     module: Any, batch: SimpleNamespace, numbers: SimpleNamespace, choices: BaseChoices
 ) -> Tensor:
-    """Cross entropy of the full task, plus the weighted sum of the smaller tasks'."""
+    """Cross entropy of the full task plus the weighted sum of the smaller tasks'."""
     full = batch.full
     total = F.cross_entropy(module.network(full.features, full.keep), full.labels)
     start = 0
@@ -135,7 +144,7 @@ def separate_loss(
 def shared_loss(
     module: Any, batch: SimpleNamespace, numbers: SimpleNamespace, choices: BaseChoices
 ) -> Tensor:
-    """The same losses where every head takes its rows of one batch."""
+    """The same losses with one forward pass; every head uses its own rows of the batch."""
     full = batch.full
     embeddings = module.network.embed(full.features, full.keep)
     logits = module.network.head(embeddings)

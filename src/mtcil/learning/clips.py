@@ -1,4 +1,4 @@
-"""Clips as a network sees them: features and labels, on one device."""
+"""Clips as input of a network: features and labels, on one device."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Clips:
-    """Some clips.
+    """A set of clips.
 
     Attributes:
         features: (n_clips, 1, n_frames, n_bins) float32, normalised, channels_last.
-        labels: (n_clips,) int64, counted along the class order.
+        labels: (n_clips,) int64, positions in the class order.
     """
 
     features: Tensor
@@ -26,12 +26,21 @@ class Clips:
 
 
 def join(*parts: Clips) -> Clips:
-    """All clips of all parts, in this order."""
+    """Concatenate clips."""
     return Clips(
         torch.cat([part.features for part in parts]), torch.cat([part.labels for part in parts])
     )
 
 
+def rows_not_in(features: Tensor, others: Tensor) -> Tensor:
+    """Rows of `features` that are not equal to any row of `others`."""
+    rows = features.flatten(1)
+    equal = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    for other in others.flatten(1):
+        equal |= (rows == other).all(1)
+    return torch.nonzero(~equal).flatten()
+
+
 def of_labels(clips: Clips, first: int, end: int) -> Tensor:
-    """Rows of the clips whose label is `first` or more and below `end`."""
+    """Rows of the clips with first <= label < end."""
     return torch.nonzero((clips.labels >= first) & (clips.labels < end)).flatten()

@@ -1,12 +1,12 @@
-"""What is trained, as a value: the contract between what is learnt and whoever executes it.
+"""Phases of training as values: the contract between methods and executors.
 
-A run is a generator. It yields a `Fit` for each phase of training and gets the trained network
-back, so that the same code trains one run on a CPU core or a hundred at once on a GPU
-(`mtcil.running`). Everything random is drawn from the run's own generators.
+A run is a generator. It yields a `Fit` for each phase of training and receives the trained
+network, so that the same code trains one run on a CPU core or a hundred at once on a GPU
+(`mtcil.running`). All random numbers come from the run's own generators.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar
@@ -16,16 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtcil.core.randomness import seed_for
-from mtcil.settings.sections import PhaseSettings, SgdSettings
+from mtcil.settings.training import PhaseSettings, SgdSettings
 
 T = TypeVar("T")
 Score = tuple[float, float]  # validation accuracy 0..1, and minus the validation loss
-# (network, batch, numbers, choices) -> scalar. `batch.<table>.<name>` are rows of a table; with
-# dropout `batch.<table>.keep` are its factors. Pure and at module level: no generator, no file, no
-# boolean indexing, so that it can be vmapped over runs.
+# (network, batch, numbers, choices) -> scalar. `batch.<table>.<name>` holds rows of a table,
+# `batch.<table>.keep` the dropout factors (None without dropout). A loss is pure and at module
+# level: no generator, file or boolean indexing, so that it can be vmapped over runs.
 Loss = Callable[[Any, SimpleNamespace, SimpleNamespace, Any], Tensor]
-Steps = Generator["Fit", Any, T]  # yields what is to be trained, is sent the trained module
-Training = Generator["Fit", "Trained", T]  # the same for whoever executes it
+Steps = Generator["Fit", Any, T]  # yields a Fit, receives the trained module
+Training = Generator["Fit", "Trained", T]  # the same for an executor, which sends a `Trained`
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,21 @@ class Seeds:
     seed: int
     step: int
 
-    def generator(self, *purpose: str) -> torch.Generator:
-        """A new CPU generator, always the same for the same purpose."""
-        return torch.Generator().manual_seed(seed_for(self.seed, "step", self.step, *purpose))
+    def generator(self, *purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """A new generator, always the same for the same purpose."""
+        seed = seed_for(self.seed, "step", self.step, *purpose)
+        return torch.Generator(device).manual_seed(seed)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of which every batch takes some.
+    """Rows that batches are drawn from.
 
     Attributes:
-        rows: (n_rows, ...) tensors by name; `features` go through the network, and with them
-            whatever the loss needs: labels, a teacher's logits, ...
-        share: rows of each batch. A smaller table repeats; it is never empty.
-        draw: random numbers of a batch, by name: (share, generator) -> {name: (share, ...)}.
+        rows: (n_rows, ...) tensors by name: `features` for the network, and whatever else the
+            loss needs: labels, a teacher's logits, ...
+        share: rows per batch. A smaller table repeats; it is never empty.
+        draw: random numbers for n rows, by name: (n, generator) -> {name: (n, ...)}.
     """
 
     rows: Mapping[str, Tensor]
@@ -61,13 +62,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training. Its length is counted in updates, each on one full batch.
+    """Length, learning rate and optimiser of a phase. An update uses one full batch.
 
     Attributes:
-        updates: at most; 0 leaves the phase out.
-        patience: checks without a better validation result; None trains all updates.
-        checks: how often validation is looked at, evenly over the phase.
-        schedule: of the learning rate; `cosine` falls to 0 after the last update.
+        updates: the largest number of updates; 0 skips the phase.
+        schedule: of the learning rate: constant, or `cosine`, which falls to 0 after the last
+            update.
+        patience: number of checks without improvement before training stops; None: never.
+        checks: number of validation checks, spread evenly over the phase.
         optimiser: sgd (momentum and weight decay of `SgdSettings`) or adam.
     """
 
@@ -85,18 +87,18 @@ class Phase:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * update / self.updates))
 
     def is_check(self, update: int) -> bool:
-        """Whether validation is looked at after an update, counted from 1."""
+        """Whether validation is checked after an update, counted from 1."""
         done, before = (update * self.checks // self.updates, (update - 1) * self.checks)
         return done > before // self.updates
 
 
 def phase_of(settings: PhaseSettings, updates: int) -> Phase:
-    """A phase of the settings with the dataset's length."""
+    """A phase from its settings, with the dataset's number of updates."""
     return Phase(updates, settings.learning_rate, settings.schedule, settings.patience)
 
 
 def updates_of(epochs: int, n_clips: int, batch: int) -> int:
-    """The paper counts in epochs: so many passes over `n_clips` in batches of `batch`."""
+    """Updates of `epochs` passes over `n_clips` in batches of `batch`; the paper counts epochs."""
     return epochs * math.ceil(n_clips / batch)
 
 
@@ -118,15 +120,16 @@ class Fit:
     """One phase of training.
 
     Attributes:
-        name: of the phase; in records, and part of each generator's purpose.
-        network: any module to start from; it is not changed. Its trained copy is sent back.
+        name: of the phase; used in records and as part of each generator's purpose.
+        network: the module to start from; it is not changed. A trained copy is sent back.
         tables: rows by name; every batch takes each table's share. None is a table without rows,
-            e.g. of a memory that holds nothing: the loss is given None for it.
-        numbers: what differs between runs: weights of terms, small tensors.
-        choices: what must be alike to train runs together: which terms, reduction ...
-        frozen_blocks: the first blocks, which neither learn nor move their statistics; rows
-            enter after them.
-        validation: None, or without patience: the last weights are kept; else the best ones.
+            e.g. an empty memory; the loss then receives None.
+        numbers: values that may differ between runs: weights of terms, small tensors.
+        choices: values that runs must share to be trained together: terms, reduction ...
+        frozen_blocks: the first `frozen_blocks` blocks are frozen, BatchNorm statistics
+            included; rows enter after them.
+        validation: for early stopping, which returns the best weights. If it or the patience is
+            None, the last weights are returned.
     """
 
     name: str
@@ -142,54 +145,71 @@ class Fit:
     validation: Validation | None = None
 
     @property
+    def stopping_on(self) -> Validation | None:
+        """The clips for early stopping; None if all updates are made."""
+        return None if self.phase.patience is None else self.validation
+
+    @property
     def clips_per_update(self) -> int:
-        """Clips passed forward in one update."""
+        """Clips in the forward passes of one update."""
         tables = (table for table in self.tables.values() if table is not None)
         return sum(table.share for table in tables if "features" in table.rows)
 
 
-def draws(n_rows: int, share: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Batches of exactly `share` rows without end; every row is used once per shuffle."""
-    waiting = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(waiting) < share:
-            waiting = torch.cat([waiting, torch.randperm(n_rows, generator=generator)])
-        yield waiting[:share]
-        waiting = waiting[share:]
-
-
 def score(logits: Tensor, labels: Tensor) -> Score:
-    """Accuracy, and minus the cross entropy: the larger, the better."""
+    """Accuracy and negative cross entropy; larger is better."""
     accuracy = (logits.argmax(1) == labels).float().mean().item()
     return accuracy, -F.cross_entropy(logits, labels).item()
 
 
 def namespace(tensors: Mapping[str, Any]) -> SimpleNamespace:
-    """Nested mappings as attributes: what a loss is given."""
+    """Turn nested mappings into attributes, the form that a loss receives."""
     return SimpleNamespace(
         **{k: namespace(v) if isinstance(v, Mapping) else v for k, v in tensors.items()}
     )
 
 
 class Trained(NamedTuple):
-    """What an executor sends back for a `Fit`.
+    """The result of a `Fit`.
 
     Attributes:
-        module: trained, in eval mode.
-        updates: how many were made.
+        module: the trained module, in eval mode.
+        updates: number of updates made.
     """
 
     module: nn.Module
     updates: int
 
 
-def logged(steps: Steps[T], log: list[tuple[Fit, int]]) -> Training[T]:
-    """The same steps for an executor; `log` gets each Fit with the updates that were made."""
+class Phases:
+    """Cost and outcome of the phases of a step.
+
+    Attributes:
+        updates: by phase name; phases of the same name are summed.
+        clips_passed: clips in the forward passes of training.
+        diverged: whether any trained weight is NaN or infinite.
+    """
+
+    def __init__(self) -> None:
+        self.updates: dict[str, int] = {}
+        self.clips_passed = 0
+        self.diverged = False
+
+    def add(self, fit: Fit, trained: Trained) -> None:
+        """Count one phase."""
+        self.updates[fit.name] = self.updates.get(fit.name, 0) + trained.updates
+        self.clips_passed += trained.updates * fit.clips_per_update
+        weights = trained.module.parameters()
+        self.diverged |= not all(value.isfinite().all() for value in weights)
+
+
+def logged(steps: Steps[T], phases: Phases) -> Training[T]:
+    """Pass steps to an executor, and count each phase in `phases`."""
     try:
         fit = next(steps)
         while True:
             trained = yield fit
-            log.append((fit, trained.updates))
+            phases.add(fit, trained)
             fit = steps.send(trained.module)
     except StopIteration as ended:
         return ended.value

@@ -1,4 +1,4 @@
-"""What EEIL and SS-IL share: which classes came together, and distillation within each group."""
+"""Shared by EEIL and SS-IL: the classes of each step, and distillation within each step's."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from mtcil.learning.steps import Cost, without_training
 
 @without_training
 def with_steps(learner: Learner, clips: Clips, memory: Clips, config: Any, seeds: Seeds) -> Learner:
-    """The number of classes of each step so far."""
+    """Add the number of classes of the newest step to the learner's `steps`."""
     steps = learner.tensors.get("steps", torch.zeros(0, dtype=torch.int64))
     newest = torch.tensor([learner.n_classes - int(steps.sum())])
     steps = torch.cat([steps.cpu(), newest[newest > 0]])
@@ -24,7 +24,7 @@ def with_steps(learner: Learner, clips: Clips, memory: Clips, config: Any, seeds
 
 
 def cost_of_steps(network: Network, n_seen: int, config: Any) -> Cost:
-    """At most one number a class."""
+    """At most one int64 per class."""
     return Cost(8 * n_seen)
 
 
@@ -36,7 +36,7 @@ def distil_by_step(
     Args:
         logits: (batch, n_seen).
         old_logits: (batch, n_old), the old model's.
-        steps: classes of each earlier step, n_old in all.
+        steps: number of classes of each earlier step; they sum to n_old.
         temperature: of the distillation.
     """
     sizes = list(steps)

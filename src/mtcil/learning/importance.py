@@ -1,4 +1,4 @@
-"""What EWC and MAS share: per-clip gradients, and a penalty on moving what matters."""
+"""Shared by EWC and MAS: per-clip gradients, and a penalty on changing important parameters."""
 
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -27,7 +27,7 @@ from mtcil.settings.reader import STRICT
 from mtcil.settings.sections import Weight
 
 Score = Callable[[Tensor, Tensor], Tensor]  # (logits (n_classes,), label) -> scalar
-BATCH = 32  # clips whose gradients are held at once
+BATCH = 32  # clips per batch of gradients
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -45,9 +45,9 @@ def learn_with_penalty(
     weight: float,
     seeds: Seeds,
 ) -> Steps[Learner]:
-    """Cross entropy, and `weight` times the penalty on moving what matters.
+    """Learn with cross entropy plus `weight` times the penalty.
 
-    Without exemplars the cross entropy is over the new logits only, as in FACIL's ewc.py and
+    Without exemplars, the cross entropy is over the new logits only, as in FACIL's ewc.py and
     mas.py and in PyCIL's ewc.py.
     """
     _, student = teacher_and_student(learner, clips, seeds)
@@ -68,7 +68,7 @@ def learn_with_penalty(
 def penalty_loss(
     network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: int
 ) -> Tensor:
-    """Cross entropy from class `choices` on, plus the weighted penalty."""
+    """Cross entropy over the logits from class `choices` on, plus the weighted penalty."""
     seen = batch.seen
     learnt = new_class_loss(network(seen.features, seen.keep), seen.labels, choices)
     return learnt + numbers.weight * penalty(
@@ -79,7 +79,7 @@ def penalty_loss(
 def mean_over_clips(
     network: Network, clips: Clips, score: Score, of_gradient: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
-    """Mean over clips of `of_gradient` of each clip's own gradient of `score`, by parameter.
+    """Mean over clips of `of_gradient`, applied to each clip's gradient of `score`; by parameter.
 
     The network is in eval mode, so that a clip's gradient does not depend on its batch.
     """
@@ -101,9 +101,9 @@ def mean_over_clips(
 
 
 def fused(old: Mapping[str, Tensor], new: Mapping[str, Tensor], n_old: int) -> dict[str, Tensor]:
-    """Importances after a step: of old and new clips, weighted by their numbers of classes.
+    """Mean of old and new importances, weighted by their numbers of classes.
 
-    Rows of the head that the old ones lack are the new ones' alone.
+    New rows of the head have only new importances.
     """
     if not old:
         return dict(new)
@@ -122,9 +122,9 @@ def penalty(
     """sum_i w_i (theta_i - anchor_i)^2 over the parameters that the old network had.
 
     Args:
-        network: the one that learns; its head may have more rows than the anchor's.
+        network: the network in training; its head may have more rows than the anchor's.
         anchor: parameters before the step, by name.
-        weights: importance of each, of the anchor's shapes.
+        weights: their importances, in the same shapes.
     """
     moved = [
         (weights[name] * (value[: len(anchor[name])] - anchor[name]).square()).sum()
@@ -134,11 +134,11 @@ def penalty(
 
 
 def remembered(learner: Learner, importances: Mapping[str, Tensor]) -> Learner:
-    """The learner with the importances fused into those that it had."""
+    """The learner with `importances` fused into its own."""
     n_old = len(learner.tensors["head.bias"]) if learner.tensors else 0
     return Learner(learner.network, fused(learner.tensors, importances, n_old))
 
 
 def cost_of_importances(network: Network, n_seen: int, config: Any) -> Cost:
-    """One float per parameter. What they anchor to is the network itself."""
+    """One float per parameter. The anchor is the network itself, not a copy."""
     return Cost(sum(value.nbytes for value in network.parameters()))

@@ -1,4 +1,4 @@
-"""What is carried from step to step: a network, and what a method keeps with it."""
+"""The state passed from step to step: a network, and whatever else a method keeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtcil.learning.clips import Clips
 from mtcil.learning.network import Network
 
 
@@ -15,20 +16,28 @@ class Learner:
     """The state of a method after a step.
 
     Attributes:
-        network: in eval mode; not changed by later steps.
-        tensors: what else the method keeps, by name (importances, means, ...).
+        network: in eval mode; later steps do not change it.
+        tensors: other tensors that the method keeps, by name (importances, means, ...).
+        apart: training clips that the method keeps itself; never exemplars.
     """
 
     network: Network
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    apart: Clips | None = None
 
     @property
     def n_classes(self) -> int:
         return self.network.n_classes
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that the method keeps in addition to its network and the exemplars."""
+        apart = 0 if self.apart is None else self.apart.features.nbytes
+        return apart + sum(tensor.nbytes for tensor in self.tensors.values())
+
 
 def cosines(embeddings: Tensor, weights: Tensor) -> Tensor:
-    """(batch, d) and (n_classes, d) -> the cosines of their angles (batch, n_classes)."""
+    """Cosine similarity: (batch, d) and (n_classes, d) -> (batch, n_classes)."""
     return F.normalize(embeddings) @ F.normalize(weights).T
 
 
@@ -40,6 +49,6 @@ def class_means(embeddings: Tensor, labels: Tensor, n_classes: int) -> Tensor:
 
 
 def nearest_mean(learner: Learner, features: Tensor) -> Tensor:
-    """The class whose kept mean is nearest to the unit embedding (iCaRL, algorithm 1)."""
+    """The class with the mean nearest to the unit embedding (iCaRL, algorithm 1)."""
     embeddings = F.normalize(learner.network.embed(features))
     return torch.cdist(embeddings, learner.tensors["class_means"]).argmin(1)

@@ -1,5 +1,6 @@
 """The losses, as pure functions of logits and labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TaskTable:
-    """Where the logits of every task stand in the joined logits of all heads.
+    """Positions of every task's logits in the joined logits of all heads.
 
     Attributes:
         columns: (n_tasks, largest task) int64, columns of the joined logits; padded with 0.
-        padding: (n_tasks, largest task) bool, true where `columns` is only padding.
-        place: (n_classes, n_tasks) int64, place of a class within a task; 0 where it has none.
+        padding: (n_tasks, largest task) bool, true where `columns` is padding.
+        place: (n_classes, n_tasks) int64, position of a class within a task; 0 if not in it.
         member: (n_classes, n_tasks) float32, 1 where the class belongs to the task, else 0.
         weights: (n_tasks,) float32, weight of each task's loss.
     """
@@ -26,16 +27,11 @@ class TaskTable:
     member: Tensor
     weights: Tensor
 
-    @property
-    def n_logits(self) -> int:
-        """Number of joined logits."""
-        return int((~self.padding).sum())
-
 
 def make_task_table(
-    tasks: list[tuple[int, ...]], n_classes: int, task_weight: float, device: torch.device
+    tasks: Sequence[tuple[int, ...]], n_classes: int, task_weight: float, device: torch.device
 ) -> TaskTable:
-    """The table of the given tasks; the first, full one has weight 1, the others `task_weight`."""
+    """Build the table of some tasks; the first, full one has weight 1, the others `task_weight`."""
     longest = max(len(task) for task in tasks)
     columns = torch.zeros(len(tasks), longest, dtype=torch.int64)
     padding = torch.ones(len(tasks), longest, dtype=torch.bool)
@@ -56,13 +52,13 @@ def make_task_table(
 def multitask_loss(joined_logits: Tensor, labels: Tensor, table: TaskTable) -> Tensor:
     """Sum over tasks of the cross entropy of the task's head (paper, section 3.2).
 
-    Each head counts only the rows whose class belongs to its task, averaged over those rows;
-    a head without such rows adds 0. All heads are computed at once.
+    Each head averages over the rows of the classes in its task; a head without such rows adds
+    0. All heads are computed at once.
 
     Args:
         joined_logits: (batch, sum of task sizes), the logits of all heads side by side.
-        labels: (batch,) int64, classes counted over all base classes.
-        table: which column belongs to which class of which task.
+        labels: (batch,) int64, counted over all base classes.
+        table: the column of each class of each task.
 
     Returns:
         Scalar.
@@ -76,11 +72,11 @@ def multitask_loss(joined_logits: Tensor, labels: Tensor, table: TaskTable) -> T
 
 
 def new_class_loss(logits: Tensor, labels: Tensor, n_old: int) -> Tensor:
-    """CE_N: cross entropy over the new classes' logits alone (Mittal et al. 2021, section 3).
+    """CE_N: cross entropy over only the new classes' logits (Mittal et al. 2021, section 3).
 
     Args:
         logits: (batch, n_seen).
-        labels: (batch,) int64, all of new classes: `n_old` or more.
+        labels: (batch,) int64, of new classes: all >= `n_old`.
         n_old: number of old classes.
 
     Returns:
@@ -95,7 +91,7 @@ def distillation_loss(
     temperature: float,
     reduction: Literal["batchmean", "mean"] = "batchmean",
 ) -> Tensor:
-    """Keep the new model's answers on the old classes near the old model's.
+    """Keep the new model's outputs on the old classes near the old model's.
 
     KL(softmax(old / T) || softmax(new / T)), averaged over the batch, times T**2 so that the
     gradient keeps its size when T changes (Hinton et al. 2015, section 2).
@@ -103,15 +99,15 @@ def distillation_loss(
     Args:
         new_logits: (batch, n_old), the new model's logits for the old classes.
         old_logits: (batch, n_old), the frozen old model's logits.
-        temperature: T > 0. One is plain KL; larger T shows more of the small logits.
+        temperature: T > 0. T = 1 is plain KL; a larger T gives small logits more weight.
         reduction: `batchmean` sums over classes; `mean` also averages over them, as Mittal et
             al.'s code does, so that the term shrinks as classes arrive.
 
     Returns:
-        Scalar, 0 where the two agree.
+        Scalar, 0 if the two agree.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: if the shapes differ.
     """
     if new_logits.shape != old_logits.shape:
         raise ValueError(
@@ -133,9 +129,9 @@ def distillation_weight(weight: float, n_seen: int, n_new: int, exponent: float)
 
 
 def blended_loss(logits: Tensor, labels: Tensor, old_logits: Tensor, temperature: float) -> Tensor:
-    """(1 - l) cross entropy + l distillation, l = n_old / n_seen (BiC and WA).
+    """(1 - l) cross entropy + l distillation, with l = n_old / n_seen (BiC and WA).
 
-    As in both papers, without the factor T**2 of Hinton et al.: l is the whole weight.
+    As in both papers, there is no factor T**2 (Hinton et al.): l is the whole weight.
 
     Args:
         logits: (batch, n_seen).

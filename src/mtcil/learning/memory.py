@@ -1,4 +1,4 @@
-"""The exemplar memory: which clips of learnt classes are kept, at a fixed total."""
+"""The exemplar memory: which clips of learnt classes are kept, within a fixed budget."""
 
 import math
 from typing import Literal
@@ -7,25 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-# 8 bits hold normalised features within so many standard deviations, in steps of 1 / 21 of one.
+# 8 bits hold normalised features within +-RANGE standard deviations, in steps of about 1 / 21.
 RANGE = 6.0
 Selection = Literal["herding", "random", "official"]
 
 
 def per_class(budget: int, n_classes: int) -> int:
-    """m = K // classes: the same for every class, and never above K in all."""
+    """m = K // classes: the same for every class, and at most K in total."""
     return budget // n_classes if n_classes else 0
 
 
 def herd(embeddings: NDArray[np.floating], n_exemplars: int) -> NDArray[np.int64]:
-    """Choose clips whose running mean stays nearest to the class mean.
+    """Choose clips so that their running mean stays nearest to the class mean.
 
     Algorithm 4 of iCaRL (Rebuffi et al. 2017). The order matters: the first m of the chosen
     clips are the best m, so shrinking a memory is cutting its tail.
 
     Args:
         embeddings: (n_clips, n_dimensions) of one class; L2-normalised in iCaRL.
-        n_exemplars: how many to choose; at most n_clips are.
+        n_exemplars: number of clips to choose, at most n_clips.
 
     Returns:
         (min(n_exemplars, n_clips),) rows, in the order of choice.
@@ -53,10 +53,10 @@ def choose(
 
     Args:
         embeddings: (n_clips, n_dimensions) of one class.
-        n_exemplars: how many.
-        selection: `herding`; `random` without repetition; `official`, random with
-            repetition, as in Mittal et al.'s code (called herding there).
-        rng: draws the random choices.
+        n_exemplars: number of clips to choose.
+        selection: `herding`; `random`: without replacement; `official`: random with
+            replacement, as in Mittal et al.'s code (which calls it herding).
+        rng: for the random choices.
 
     Returns:
         Rows, in the order of choice; at most n_clips, except for `official`.
@@ -71,23 +71,23 @@ def choose(
 
 
 def hold_out(n_exemplars: int, share: float) -> int:
-    """How many of a class's exemplars serve as validation clips under `validation: memory`.
+    """Number of a class's exemplars used as validation clips with `validation: memory`.
 
-    At least one where there are two or more, and never all.
+    At least one if there are two or more, and never all.
     """
     return min(max(round(share * n_exemplars), 1), n_exemplars - 1) if n_exemplars > 1 else 0
 
 
 def held_apart(n_clips: int, share: float) -> int:
-    """How many of a class's clips a method holds apart from exemplars: the share, rounded up."""
+    """Number of a class's clips that a method keeps itself: the share, rounded up."""
     return math.ceil(share * n_clips - 1e-9)
 
 
 def stored(features: Tensor, bits: int) -> Tensor:
-    """Features as they come back from a memory that keeps `bits` of each value.
+    """Features after storage with `bits` per value.
 
-    32: as they are; 16: rounded to half precision; 8: clamped to +-RANGE and rounded to one of
-    255 levels, the same for every clip, so that nothing is kept beside the values.
+    32: unchanged; 16: rounded to half precision; 8: clamped to +-RANGE and rounded to one of
+    255 levels. The levels are the same for every clip, so only the values are stored.
 
     Args:
         features: normalised, float32.

@@ -14,19 +14,18 @@ class Network(nn.Module):
     """Backbone and head (paper, section 4.1).
 
     Each block is Conv2D, ReLU, BatchNorm, in the paper's order, with max-pooling right after
-    the convolution (ours: the paper gives no down-sampling; pooling and ReLU may change places
-    without changing a value, and what follows is cheaper on the smaller map). Then Dropout,
-    average pooling over what is left of frames and bins, and a linear head.
+    the convolution (ours: the paper gives no down-sampling; swapping pooling and ReLU does not
+    change a value, and the rest is cheaper on the smaller map). Then come dropout, average
+    pooling over the remaining frames and bins, and a linear head.
 
     Attributes:
-        dropout: share of the last maps that dropout sets to 0. Its factors are an argument, drawn
-            by whoever trains (`keep`), so that they do not depend on other runs.
-        first: the block that features enter at; above 0 where they are maps that frozen blocks
-            made.
+        dropout: share of the last maps that dropout sets to 0. The executor draws the factors
+            and passes them as `keep`, so that they do not depend on other runs.
+        first: the block where features enter; above 0 if they are the output of frozen blocks.
     """
 
     def __init__(self, settings: NetworkSettings, n_classes: int, generator: torch.Generator):
-        """Draw all weights from `generator`, as PyTorch's defaults would from the global state."""
+        """Draw all weights from `generator`, with the distributions of PyTorch's defaults."""
         super().__init__()
         sizes = zip(
             (1, *settings.channels),
@@ -53,8 +52,8 @@ class Network(nn.Module):
         """Pass through blocks `first` .. `end` - 1.
 
         Args:
-            x: (batch, channels, frames, bins), what block `first` takes.
-            track: in training, whether BatchNorm's running statistics follow this batch.
+            x: (batch, channels, frames, bins), the input of block `first`.
+            track: in training, whether this batch updates BatchNorm's running statistics.
         """
         for block in self.blocks[first:end]:
             for layer in block.children():
@@ -68,8 +67,8 @@ class Network(nn.Module):
         """Embeddings (batch, channels of the last block).
 
         Args:
-            features: (batch, 1, frames, bins), or what block `first` takes.
-            keep: dropout's factors, of the last maps' shape; None: no dropout.
+            features: (batch, 1, frames, bins), or the input of block `first`.
+            keep: dropout factors, of the last maps' shape; None: no dropout.
             track: as for `maps`.
         """
         maps = self.maps(features, self.first, track=track)
@@ -81,7 +80,7 @@ class Network(nn.Module):
 
 
 class WithParts(nn.Module):
-    """A network and further parts that learn with it: heads of other tasks, a scale."""
+    """A network with other parts that are trained with it: heads of other tasks, a scale."""
 
     def __init__(self, network: Network, **parts: nn.Module | nn.Parameter):
         super().__init__()
@@ -91,7 +90,7 @@ class WithParts(nn.Module):
 
 
 def backbone_of(module: nn.Module) -> Network | None:
-    """The network in what is trained; None where there is none."""
+    """The `Network` inside a module; None if it has none."""
     if isinstance(module, WithParts):
         return module.network
     return module if isinstance(module, Network) else None
@@ -113,7 +112,7 @@ def draw_uniform(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> N
 
 
 def widen_head(network: Network, n_new: int, generator: torch.Generator) -> Network:
-    """A copy whose head has `n_new` more rows, drawn from `generator`; the old rows stay.
+    """A copy with `n_new` more head rows, drawn from `generator`; old rows are unchanged.
 
     The logits of the old classes are the same as before, except for rounding.
     """
@@ -130,16 +129,16 @@ def widen_head(network: Network, n_new: int, generator: torch.Generator) -> Netw
 
 
 def frozen_copy(network: Network) -> Network:
-    """A copy in eval mode that takes no gradient: the teacher."""
+    """A copy in eval mode without gradients: the teacher."""
     copied = copy.deepcopy(network).eval()
     return copied.requires_grad_(False)
 
 
 def train_mode(module: nn.Module, frozen_blocks: int) -> None:
-    """Training mode, except for frozen blocks and for parts that take no gradient.
+    """Set training mode, except for frozen blocks and for parts without gradients.
 
     Args:
-        frozen_blocks: the first blocks, which are in eval mode and take no gradient.
+        frozen_blocks: the first `frozen_blocks` blocks get eval mode and no gradients.
     """
     module.train()
     for part in module.children():
@@ -152,12 +151,12 @@ def train_mode(module: nn.Module, frozen_blocks: int) -> None:
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
-    """All weights and statistics, detached from the network."""
+    """A detached copy of all weights and statistics."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def network_from_state(settings: NetworkSettings, state: Mapping[str, Tensor]) -> Network:
-    """The network that `copy_state` was taken from."""
+    """Rebuild a network from the result of `copy_state`."""
     network = Network(settings, len(state["head.bias"]), torch.Generator().manual_seed(0))
     network.load_state_dict(dict(state))
     return network
@@ -165,5 +164,5 @@ def network_from_state(settings: NetworkSettings, state: Mapping[str, Tensor]) -
 
 @torch.no_grad()
 def in_batches(function: Callable[[Tensor], Tensor], rows: Tensor, batch: int = 256) -> Tensor:
-    """`function(rows)` computed over batches of rows, without gradient."""
+    """Compute `function(rows)` in batches, without gradients."""
     return torch.cat([function(part) for part in rows.split(batch)])

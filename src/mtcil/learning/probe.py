@@ -1,18 +1,17 @@
 """One file per probe of a frozen base model, found by its name (`mtcil.core.lookup.find`).
 
-A probe classifies embeddings; the backbone that made them is never trained after the base step.
-What it reaches on classes that the base step never saw says how general the embeddings are. A
-probe file states:
+A probe classifies embeddings; the backbone is not trained after the base step. Its accuracy on
+classes that the base step never saw shows how general the embeddings are. A probe file defines:
 
     Config      a frozen dataclass of its own settings, read from `probes.<name>`
     def learn(kept, embeddings, labels, config, generator) -> Kept
-        learn the classes of one step from their training clips alone; what was kept is not
-        changed. Nothing ({}) is kept before the first step. Labels go on where they ended: all
-        of a step are above all of the steps before it, and none is left out
+        learn the classes of one step, only from their training clips. `kept` is not changed;
+        it is {} before the first step. Labels are consecutive: those of a step follow those of
+        the previous steps, without gaps
     def predict(kept, embeddings, config) -> labels
-        among all classes learnt
+        predict among all classes learnt
 
-Embeddings are (n_clips, d) float64, labels (n_clips,) int64. What is kept are statistics; only
+Embeddings are (n_clips, d) float64, labels (n_clips,) int64. Probes keep statistics; only
 `linear` keeps the clips themselves.
 """
 
@@ -25,7 +24,7 @@ Kept = dict[str, NDArray]  # arrays by name
 
 
 def kept_bytes(kept: Kept) -> int:
-    """Bytes of all that a probe keeps between steps and to predict; float64 throughout."""
+    """Bytes of everything that a probe keeps between steps and for prediction, as float64."""
     return sum(array.nbytes for array in kept.values())
 
 
@@ -35,11 +34,11 @@ def class_means(embeddings: Array, labels: Labels) -> Array:
 
 
 def unit(embeddings: Array) -> Array:
-    """Rows of length 1; a row of zeros stays."""
+    """Scale rows to length 1; rows of zeros are unchanged."""
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     return embeddings / np.where(lengths > 0, lengths, 1.0)
 
 
 def add_rows(kept: Kept, name: str, rows: NDArray) -> NDArray:
-    """What is kept under a name, and `rows` of the new classes below it."""
+    """Append `rows` of the new classes to the array kept under a name."""
     return np.concatenate([kept[name], rows]) if name in kept else rows

@@ -1,8 +1,8 @@
 """Frozen-base probes: how general the embeddings of a base model are.
 
-The backbone stays as the base step left it. Every probe of mtcil/probes learns from embeddings,
-step by step, among three sets of classes: all of them (`seen`), those alone that the base step
-never saw (`future`), and the base classes alone (`base`).
+The backbone is not trained after the base step. Every probe of mtcil/probes learns from
+embeddings, step by step, on three sets of classes: all of them (`seen`), only those that the
+base step never saw (`future`), and only the base classes (`base`).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from mtcil.learning.probe import Kept, kept_bytes
 from mtcil.learning.split import SplitData
 from mtcil.records.measures import confusion_counts, step_accuracy
 
-# Which steps' classes a probe is fitted to and measured among: the first, and the end.
+# The steps that a probe learns and is measured on: first, and end (excluded).
 SCOPES = {"seen": (0, None), "future": (1, None), "base": (0, 1)}
 
 
@@ -31,7 +31,7 @@ class Probe:
 
     Attributes:
         name: a file of mtcil/probes.
-        config: of that file's own class.
+        config: the `Config` of that file.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Clips after the backbone.
+    """Embeddings of clips, with their labels.
 
     Attributes:
         embeddings: (n_clips, d) float64.
@@ -51,13 +51,13 @@ class Embedded:
     labels: NDArray[np.int64]
 
     def between(self, first: int, end: int) -> "Embedded":
-        """The clips whose label is `first` or more and below `end`."""
+        """The clips with first <= label < end."""
         rows = (self.labels >= first) & (self.labels < end)
         return Embedded(self.embeddings[rows], self.labels[rows])
 
 
 def embed(network: Network, clips: Clips) -> Embedded:
-    """What the backbone makes of clips."""
+    """Compute the backbone's embeddings of clips."""
     embeddings = in_batches(network.embed, clips.features)
     return Embedded(embeddings.cpu().double().numpy(), clips.labels.cpu().numpy())
 
@@ -69,11 +69,11 @@ def follow(
     steps: Sequence[int],
     generators: Sequence[np.random.Generator],
 ) -> list[tuple[float, int]]:
-    """Let a probe learn step by step; labels begin at 0.
+    """Let a probe learn step by step; labels start at 0.
 
     Returns:
-        After each step, its accuracy over the test clips of all classes learnt so far, in
-        percent, and the bytes that it keeps.
+        For each step, accuracy in percent over the test clips of all classes learnt so far, and
+        the bytes that the probe keeps.
     """
     method = find("probes", probe.name)
     kept: Kept = {}
@@ -128,6 +128,6 @@ def _rows_of(
 
 
 def _from(clips: Embedded, first: int) -> Embedded:
-    """The clips of label `first` and above, which becomes label 0."""
+    """The clips with label >= `first`, renumbered so that `first` becomes 0."""
     rows = clips.labels >= first
     return Embedded(clips.embeddings[rows], clips.labels[rows] - first)

@@ -1,15 +1,32 @@
 """Who learns what when: class order, tasks of the base step, and the split of the clips."""
 
 import itertools
+import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcil.core.randomness import numpy_generator
 from mtcil.settings.sections import Heads, SplitSettings
 
 PARTS = ("train", "test", "validation")
+MOST_LISTED = 100_000  # subsets of one size
 ATTEMPTS = 1000  # to divide groups of several classes so that no part lacks a class
+
+
+class SplitError(ValueError):
+    """A class has too few clips or groups for a split.
+
+    Attributes:
+        label: of the class.
+        text: what is wrong with it.
+    """
+
+    def __init__(self, label: int, text: str):
+        super().__init__(f"class {label} {text}")
+        self.label, self.text = label, text
 
 
 def draw_class_order(classes: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
@@ -35,10 +52,23 @@ def draw_tasks(heads: Heads, n_base: int, rng: np.random.Generator) -> list[tupl
     tasks = []
     for size in heads.sizes:
         if not waiting.get(size):
-            subsets = list(itertools.combinations(range(n_base), size))
-            waiting[size] = [subsets[i] for i in rng.permutation(len(subsets))]
+            waiting[size] = _some_subsets(n_base, size, heads.sizes.count(size), rng)
         tasks.append(waiting[size].pop(0))
     return tasks
+
+
+def _some_subsets(
+    n_base: int, size: int, n: int, rng: np.random.Generator
+) -> list[tuple[int, ...]]:
+    """Distinct subsets in random order: all of them, or where they are too many to list, n."""
+    if math.comb(n_base, size) <= MOST_LISTED:
+        subsets = list(itertools.combinations(range(n_base), size))
+        return [subsets[i] for i in rng.permutation(len(subsets))]
+    drawn: dict[tuple[int, ...], None] = {}
+    while len(drawn) < n:
+        members = rng.permutation(n_base)[:size]
+        drawn[tuple(sorted(members.tolist()))] = None
+    return list(drawn)
 
 
 def split_clips(
@@ -64,8 +94,8 @@ def split_clips(
         Sorted clip indices by part; disjoint, and together all clips.
 
     Raises:
-        ValueError: a class has fewer than 3 clips (or groups), so a part would lack it; or no
-            division of the groups was found in which every part has every class.
+        SplitError: a class has fewer than 3 clips (or groups), so a part would lack it.
+        ValueError: no division of the groups was found in which every part has every class.
     """
     shares = np.array([settings.train, settings.test, settings.validation])
     if settings.kind == "random":
@@ -75,6 +105,19 @@ def split_clips(
     return {part: np.flatnonzero(part_of == i) for i, part in enumerate(PARTS)}
 
 
+def can_split(
+    settings: SplitSettings, seeds: Sequence[int], labels: Sequence[int], groups: Sequence[str]
+) -> bool:
+    """Whether the clips can be divided with each of the seeds."""
+    plain, of_group = np.array(labels, dtype=np.int64), np.array(groups, dtype=np.str_)
+    try:
+        for seed in seeds:
+            split_clips(plain, of_group, settings, numpy_generator(seed, "split"))
+    except ValueError:
+        return False
+    return True
+
+
 def _split_by_clip(
     labels: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
@@ -82,7 +125,7 @@ def _split_by_clip(
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
         if len(rows) < len(PARTS):
-            raise ValueError(f"class {label} has {len(rows)} clips; a split needs 3 or more.")
+            raise SplitError(int(label), f"has {len(rows)} clips; a split needs 3 or more.")
         n_test = max(1, round(shares[1] * len(rows)))
         n_validation = max(1, round(shares[2] * len(rows)))
         part_of[rows[:n_test]] = 1
@@ -103,9 +146,10 @@ def _split_by_group(
     np.add.at(counts, (group_of, labels), 1)
     for label in range(n_classes):
         if 0 < np.count_nonzero(counts[:, label]) < len(PARTS):
-            raise ValueError(
-                f"class {label} has {np.count_nonzero(counts[:, label])} speakers or recordings; "
-                "a split by group needs 3 or more. Use split.kind: random."
+            raise SplitError(
+                label,
+                f"has {np.count_nonzero(counts[:, label])} speakers or recordings; a split by "
+                "group needs 3 or more. Leave group out of splits in params.yaml.",
             )
     found = itertools.chain([_divide], itertools.repeat(_divide_anyhow, ATTEMPTS))
     for divide in found:
@@ -115,7 +159,7 @@ def _split_by_group(
             return part_of_group[group_of]
     raise ValueError(
         "no division of the speakers or recordings was found in which train, test and validation "
-        "all have every class. Use split.kind: random."
+        "all have every class. Leave group out of splits in params.yaml."
     )
 
 
@@ -161,10 +205,11 @@ def _seed_groups(counts: NDArray[np.float64], rng: np.random.Generator) -> list[
         for group in holders:
             if have[int(label)] >= len(PARTS):
                 break
-            if int(group) not in seeds:
-                seeds.append(int(group))
-                for other in np.flatnonzero(counts[group]):
-                    have[int(other)] += 1
+            if int(group) in seeds:
+                continue
+            seeds.append(int(group))
+            for other in np.flatnonzero(counts[group]):
+                have[int(other)] += 1
     return seeds
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mtcil.core.errors import UserError
 from mtcil.core.randomness import numpy_generator
 from mtcil.learning.clips import Clips
-from mtcil.learning.protocol import draw_class_order, split_clips
+from mtcil.learning.protocol import SplitError, draw_class_order, split_clips
 from mtcil.settings.sections import DatasetSettings, SplitSettings
 
 COLUMNS = ("id", "class", "group", "fold", "seconds")
@@ -48,10 +48,13 @@ def read_features(features_dir: Path) -> tuple[NDArray[np.float32], pd.DataFrame
             dtype={"id": str, "class": str, "group": str},
             na_filter=False,
         )
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: there is no such file. {AGAIN}") from error
     except (OSError, ValueError, EOFError) as error:
         text = " ".join(str(error).split())  # pandas' have a line break
         raise UserError(f"{features_dir}: the features cannot be read ({text}). {AGAIN}") from error
     if not isinstance(features, np.ndarray):  # an .npz by another name
+        features.close()
         raise UserError(f"{features_dir}: features.npy holds no single array. {AGAIN}")
     fits = features.ndim == 3 and features.dtype == np.float32 and len(features) == len(table)
     if not fits or tuple(table.columns) != COLUMNS:
@@ -88,8 +91,11 @@ def split_rows(
     groups = table["group"].to_numpy(dtype=np.str_)
     try:
         rows = split_clips(plain, groups, split, numpy_generator(seed, "split"))
+    except SplitError as error:
+        name = dataset.classes[error.label]
+        raise UserError(f"split {split.kind}: class {name} {error.text}") from error
     except ValueError as error:
-        raise UserError(f"split: {error}") from error
+        raise UserError(f"split {split.kind}: {error}") from error
     of_order = seed if order_seed is None else order_seed
     drawn = draw_class_order(dataset.classes, numpy_generator(of_order, "class order"))
     order = dataset.class_order or drawn

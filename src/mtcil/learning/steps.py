@@ -1,13 +1,13 @@
-"""What a method is, and what methods share: the clips of a step, teacher and student, tables.
+"""The contract of a method, and what methods share: a step's clips, teacher and student, tables.
 
-A method is one file of mtcil/methods, found by its name. It states everything of `Method`:
+A method is one file of mtcil/methods, found by its name. It defines all members of `Method`:
 
     Config       a strict dataclass of its own settings (a `MethodConfig`), read from
-                 `methods.<name>` of settings.yaml; a section of another name says `kind: <file>`
+                 `methods.<name>` of settings.yaml; a section of another name has `kind: <file>`
     learn_step   learn the classes of one incremental step: a generator of `Fit`
-    state_after  after each step, the base step too: the learner with what the method keeps
+    state_after  after each step, base step included: the learner with what the method keeps
     predict      (learner, features) -> labels
-    cost         bytes of what it keeps, which leave fewer for exemplars
+    cost         bytes of its state, which reduce the bytes left for exemplars
 """
 
 from collections.abc import Callable, Mapping
@@ -23,26 +23,27 @@ from mtcil.learning.fit import Fit, Phase, Seeds, Steps, Table, Validation
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network, frozen_copy, in_batches, widen_head
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import Positive, SgdSettings
+from mtcil.settings.sections import Positive
+from mtcil.settings.training import SgdSettings
 
 
 @settings_class(frozen=True, kw_only=True, config=STRICT)
 class MethodConfig:
-    """What the settings of every method may say."""
+    """Settings that every method may have."""
 
-    memory: Literal["exemplars", "none", "all"] = "exemplars"  # clips of old classes it may see
-    bits: Literal[8, 16, 32] = 32  # of each stored feature value
-    learning_rate: Positive | None = None  # of the phase `then_all`; null: step_training's
+    memory: Literal["exemplars", "none", "all"] = "exemplars"  # clips of old classes it may use
+    bits: Literal[8, 16, 32] = 32  # per stored feature value
+    learning_rate: Positive | None = None  # of the phase `then_all`; null: as in step_training
 
 
 class Cost(NamedTuple):
     """Bytes that a method keeps from step to step in addition to its network and exemplars.
 
     Attributes:
-        fixed: whatever the memory holds.
-        per_exemplar: for each exemplar.
-        share: of K, for clips that the method keeps itself, at 32 bits a value: of each class's
-            clips, this share, rounded up.
+        fixed: bytes that do not depend on the memory.
+        per_exemplar: bytes for each exemplar.
+        share: part of K for clips that the method keeps itself, at 32 bits per value: this share
+            of each class's clips, rounded up.
     """
 
     fixed: int = 0
@@ -52,13 +53,13 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class StepClips:
-    """What a method may see in an incremental step.
+    """The clips that a method may use in an incremental step.
 
     Attributes:
         new: training clips of the new classes.
-        memory: exemplars of the old classes, the same number of each, class by class.
+        memory: exemplars of the old classes, equally many of each, grouped by class.
         validation: clips for early stopping; may be empty.
-        per_class: exemplars of each class, the new ones too, that the memory holds afterwards.
+        per_class: exemplars per class, new classes included, in the memory after this step.
         n_old: number of old classes.
         n_new: number of new classes.
     """
@@ -80,10 +81,10 @@ class StepTraining:
     """How an incremental step is learnt: two-step fine-tuning (paper, section 3.3).
 
     Attributes:
-        head_first: the first `frozen_blocks` blocks are frozen.
-        then_all: everything learns.
-        frozen_blocks: of `head_first`.
-        whole: for methods with one phase: as long as the two together.
+        head_first: first phase; the first `frozen_blocks` blocks are frozen.
+        then_all: second phase; all layers learn.
+        frozen_blocks: number of blocks frozen in `head_first`.
+        whole: the only phase of other methods; as long as the two together.
     """
 
     sgd: SgdSettings
@@ -94,12 +95,12 @@ class StepTraining:
 
 
 class Method(Protocol):
-    """What a file of mtcil/methods states.
+    """The members of a file of mtcil/methods.
 
-    `state_after` is called after each step, the base step too. It sees the learner that
-    `learn_step` gives, so `learn_step` must hand on the tensors that are still needed. `clips` are
-    the training clips of the step's classes, `memory` the exemplars of all classes seen, class by
-    class, as just chosen.
+    `state_after` is called after each step, base step included. It receives the learner that
+    `learn_step` returns, so `learn_step` must pass on the tensors that are still needed. `clips`
+    are the training clips of the step's classes, `memory` the exemplars just chosen of all
+    classes seen, grouped by class.
     """
 
     Config: type[MethodConfig]
@@ -109,17 +110,17 @@ class Method(Protocol):
     cost: Callable[[Network, int, Any], Cost]  # (network, n_seen, config)
 
 
-# What most methods say.
+# Shared by most methods.
 
 
 def without_training(state: Callable[..., Learner]) -> Callable[..., Steps[Learner]]:
-    """`state_after` of a method whose state takes no training."""
+    """Turn a function into a `state_after` that trains nothing."""
 
     def state_after(
         learner: Learner, clips: Clips, memory: Clips, config: Any, seeds: Seeds
     ) -> Steps[Learner]:
         return state(learner, clips, memory, config, seeds)
-        yield  # makes it a generator, of nothing
+        yield  # never reached; makes this function a generator
 
     state_after.__doc__ = state.__doc__
     return state_after
@@ -127,12 +128,12 @@ def without_training(state: Callable[..., Learner]) -> Callable[..., Steps[Learn
 
 @without_training
 def no_state(learner: Learner, clips: Clips, memory: Clips, config: Any, seeds: Seeds) -> Learner:
-    """Nothing is kept but the network."""
+    """Keep only the network."""
     return learner
 
 
 def no_cost(network: Network, n_seen: int, config: Any) -> Cost:
-    """Nothing is kept but the network."""
+    """The method keeps only the network."""
     return Cost()
 
 
@@ -144,7 +145,7 @@ def largest_logit(learner: Learner, features: Tensor) -> Tensor:
 def teacher_and_student(
     learner: Learner, clips: StepClips, seeds: Seeds
 ) -> tuple[Network, Network]:
-    """The frozen old network, and a copy whose head has one more row for each new class."""
+    """The frozen old network, and a copy with one more head row for each new class."""
     student = widen_head(learner.network, clips.n_new, seeds.generator("weights"))
     return frozen_copy(learner.network), student
 
@@ -155,13 +156,13 @@ def table(
     draw: Callable[[int, torch.Generator], dict[str, Tensor]] | None = None,
     **more: Tensor,
 ) -> Table | None:
-    """Clips as rows of a table, with what else the loss needs for each; None without clips."""
+    """Clips as rows of a table, with `more` columns for the loss; None if there are no clips."""
     rows = {"features": clips.features, "labels": clips.labels, **more}
     return Table(rows, share, draw) if len(clips) else None
 
 
 def logits_of(network: Network, clips: Clips) -> Tensor:
-    """(n_clips, n_classes) of a network in eval mode, once for all batches of a step."""
+    """(n_clips, n_classes) of a network in eval mode, computed once for all batches of a step."""
     if len(clips) == 0:
         return clips.features.new_zeros(0, network.n_classes)
     return in_batches(network, clips.features)
@@ -170,12 +171,17 @@ def logits_of(network: Network, clips: Clips) -> Tensor:
 def validation_on(
     clips: StepClips, logits: Callable[[Any, Tensor], Tensor] | None = None
 ) -> Validation | None:
-    """Early stopping on the step's validation clips; None where there are none."""
+    """Early stopping on the step's validation clips; None if there are none."""
     held = clips.validation
     if len(held) == 0:
         return None
     rows = {"features": held.features, "labels": held.labels}
-    return Validation(rows, logits or (lambda network, features: network(features)))
+    return Validation(rows, logits or logits_of_network)
+
+
+def logits_of_network(network: Any, features: Tensor) -> Tensor:
+    """The logits of a network without further parts."""
+    return network(features)
 
 
 def fit_whole(
@@ -187,10 +193,10 @@ def fit_whole(
     seeds: Seeds,
     **more: Any,
 ) -> Fit:
-    """One phase in which the whole network learns: what methods with one phase yield.
+    """The `Fit` of a method with one phase: the whole network learns.
 
     Args:
-        more: other fields of the `Fit`; `phase` is `training.whole` unless given.
+        more: other fields of the `Fit`; `phase` is `training.whole` by default.
     """
     fields: dict[str, Any] = {
         "name": "then_all",
@@ -203,7 +209,7 @@ def fit_whole(
 
 
 def balanced_set(clips: StepClips, generator: torch.Generator) -> Clips:
-    """The exemplars and, drawn at random, as many clips of each new class (Mittal et al.)."""
+    """The exemplars and equally many random clips of each new class (Mittal et al.)."""
     m = len(clips.memory) // clips.n_old
     drawn = []
     for label in range(clips.n_old, clips.n_old + clips.n_new):

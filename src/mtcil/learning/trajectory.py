@@ -1,4 +1,4 @@
-"""One run: from a base model through every incremental step, with a measure after each."""
+"""One run: every incremental step from a base model, with a measurement after each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,28 +10,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtcil.core.randomness import numpy_generator
-from mtcil.learning.clips import Clips, join, of_labels
-from mtcil.learning.fit import Fit, Phase, Seeds, Training, logged
+from mtcil.learning.clips import Clips, join, of_labels, rows_not_in
+from mtcil.learning.fit import Phase, Phases, Seeds, Training, logged
 from mtcil.learning.learner import Learner
 from mtcil.learning.memory import choose, held_apart, hold_out, per_class, stored
 from mtcil.learning.network import in_batches
 from mtcil.learning.split import SplitData
 from mtcil.learning.steps import Method, StepClips, StepTraining
 from mtcil.records.measures import confusion_counts
-from mtcil.settings.sections import MemorySettings, NetworkSettings
+from mtcil.settings.sections import NetworkSettings
+from mtcil.settings.training import MemorySettings
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings in force in one run.
+    """The settings of one run.
 
     Attributes:
-        method: its file in mtcil/methods.
-        config: of the method's own class.
+        method: a file of mtcil/methods.
+        config: the method's own `Config`.
         validation: clips for early stopping: all_seen, new_only, memory.
-        validation_share: of the exemplars, under `memory`.
-        exemplars: K.
-        measured: clips that each step is measured on.
+        validation_share: share of the exemplars, only for `memory`.
+        exemplars: K, the memory budget.
+        measured: the split that each step is measured on.
     """
 
     steps: tuple[int, ...]
@@ -48,21 +49,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What came out of one step.
+    """The result of one step.
 
     Attributes:
         confusion: counts over the test clips of all classes seen.
         updates: of each phase, by name.
-        clips_passed: clips passed forward in training.
-        memory_bytes: of the exemplars that the step could replay.
-        state_bytes: of what else the method kept from the step before.
-        validation_bytes: of kept validation clips of old classes, which are memory too.
-        teacher_bytes: of the old model that distils; 0 in the base step.
+        clips_passed: clips in the forward passes of training.
+        diverged: whether a weight of the network is NaN or infinite.
+        memory_bytes: exemplars that the step could replay.
+        state_bytes: other state that the method kept from the previous step.
+        validation_bytes: validation clips of old classes; keeping them costs memory too.
+        teacher_bytes: the old model, the teacher; 0 in the base step.
     """
 
     confusion: NDArray[np.int64]
     updates: dict[str, int]
     clips_passed: int = 0
+    diverged: bool = False
     memory_bytes: int = 0
     state_bytes: int = 0
     validation_bytes: int = 0
@@ -71,7 +74,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run never changes."""
+    """The inputs of a run, which it does not change."""
 
     data: SplitData
     plan: Plan
@@ -80,10 +83,13 @@ class Run:
 
 
 def trajectory(run: Run, base: Learner, base_updates: int) -> Training[list[StepResult]]:
-    """Learn every incremental step from a base model; the results, the base step's first."""
-    memory, learner = yield from _after_step(run, base, (), step=0)
+    """Learn every incremental step from a base model; return all results, base step first."""
+    phases = Phases()
+    memory, learner = yield from _after_step(run, base, (), 0, phases)
     confusion = measure(run, learner, run.plan.steps[0])
-    results = [StepResult(confusion, {"base": base_updates})]
+    results = [
+        StepResult(confusion, {"base": base_updates} | phases.updates, diverged=phases.diverged)
+    ]
     for step in range(1, len(run.plan.steps)):
         learner, memory, result = yield from _learn_step(run, learner, memory, step)
         results.append(result)
@@ -93,7 +99,7 @@ def trajectory(run: Run, base: Learner, base_updates: int) -> Training[list[Step
 def _learn_step(
     run: Run, learner: Learner, memory: tuple[Tensor, ...], step: int
 ) -> Training[tuple[Learner, tuple[Tensor, ...], StepResult]]:
-    """Learn one incremental step, bring the memory up to date, and measure it once."""
+    """Learn one incremental step, update the memory, and measure once."""
     data, plan = run.data, run.plan
     n_old = sum(plan.steps[:step])
     n_seen = n_old + plan.steps[step]
@@ -101,19 +107,20 @@ def _learn_step(
     if plan.memory.selection == "official":  # Mittal et al. cut the memory before the step
         kept = tuple(rows[:m] for rows in kept)
     clips = step_clips(run, kept, n_old, n_seen, m)
-    log: list[tuple[Fit, int]] = []
+    phases = Phases()
     steps = run.method.learn_step(
         learner, clips, plan.config, _with_rate(plan), Seeds(run.seed, step)
     )
-    learnt = yield from logged(steps, log)
-    new_memory, after = yield from _after_step(run, learnt, memory, step)
+    learnt = yield from logged(steps, phases)
+    new_memory, after = yield from _after_step(run, learnt, memory, step, phases)
     old_clips = len(of_labels(data.validation, 0, n_old)) if plan.validation == "all_seen" else 0
     result = StepResult(
         measure(run, after, n_seen),
-        {fit.name: updates for fit, updates in log},
-        clips_passed=sum(updates * fit.clips_per_update for fit, updates in log),
+        phases.updates,
+        clips_passed=phases.clips_passed,
+        diverged=phases.diverged,
         memory_bytes=sum(len(rows) for rows in kept) * stored_bytes(data.train, plan),
-        state_bytes=sum(tensor.nbytes for tensor in learner.tensors.values()),
+        state_bytes=learner.state_bytes,
         validation_bytes=old_clips * clip_bytes(data.train),
         teacher_bytes=sum(p.nbytes for p in learner.network.state_dict().values()),
     )
@@ -121,7 +128,7 @@ def _learn_step(
 
 
 def _with_rate(plan: Plan) -> StepTraining:
-    """The training in force: the method's own learning rate, if its settings have one."""
+    """The step's training, with the method's own learning rate if its settings have one."""
     rate = plan.config.learning_rate
     if rate is None:
         return plan.training
@@ -137,23 +144,23 @@ def _with_rate(plan: Plan) -> StepTraining:
 
 
 def _after_step(
-    run: Run, learner: Learner, old: tuple[Tensor, ...], step: int
+    run: Run, learner: Learner, old: tuple[Tensor, ...], step: int, phases: Phases
 ) -> Training[tuple[tuple[Tensor, ...], Learner]]:
-    """What is carried out of a step: exemplars, and whatever else the method keeps."""
+    """What a step passes on: exemplars, and whatever else the method keeps."""
     memory = choose_exemplars(run, learner, old, step)
     clips = run.data.train[of_labels(run.data.train, len(old), len(memory))]
     exemplars = exemplar_clips(run, memory)
     steps = run.method.state_after(
         learner, clips, exemplars, run.plan.config, Seeds(run.seed, step)
     )
-    learner = yield from logged(steps, [])
+    learner = yield from logged(steps, phases)
     return memory, learner
 
 
 def step_clips(run: Run, exemplars: Sequence[Tensor], n_old: int, n_seen: int, m: int) -> StepClips:
     """The clips that a step may use, with the validation clips that the plan allows.
 
-    The memory will hold `m` of each class after it.
+    The memory holds `m` clips of each class after the step.
     """
     data, plan = run.data, run.plan
     new = data.train[of_labels(data.train, n_old, n_seen)]
@@ -177,10 +184,10 @@ def exemplar_clips(run: Run, exemplars: Sequence[Tensor]) -> Clips:
 def choose_exemplars(
     run: Run, learner: Learner, old: tuple[Tensor, ...], step: int
 ) -> tuple[Tensor, ...]:
-    """Rows of the training clips kept of each class seen, best first.
+    """Rows of the training clips to keep, for each class seen, best first.
 
-    Old classes are cut to their first m clips, and as many of each new class are chosen. m is
-    K // classes seen, where each clip takes its 32 bits a value and nothing else is kept.
+    Old classes are cut to their first m clips, and m clips of each new class are chosen. m is
+    K // classes seen, assuming 32-bit features and no other state.
     """
     train, plan = run.data.train, run.plan
     n_old, n_seen = len(old), sum(plan.steps[: step + 1])
@@ -192,6 +199,8 @@ def choose_exemplars(
         if plan.config.memory == "all":
             memory.append(rows)
             continue
+        if learner.apart is not None:
+            rows = rows[rows_not_in(train.features[rows], learner.apart.features)]
         embeddings = in_batches(learner.network.embed, train.features[rows])
         chosen = choose(embeddings.cpu().numpy(), m, plan.memory.selection, rng)
         memory.append(rows[torch.from_numpy(chosen).to(rows.device)])
@@ -199,10 +208,10 @@ def choose_exemplars(
 
 
 def exemplar_budget(run: Run, learner: Learner, n_seen: int) -> int:
-    """Exemplars in all that fit into the bytes of K clips, beside what else the method keeps.
+    """Number of exemplars that fit into the bytes of K clips, with the method's other state.
 
-    State smaller than a clip takes none away. None for a method without memory, every clip for
-    one that may keep all.
+    State smaller than one clip does not count. A method without memory gets 0; with
+    `memory: all` every clip is kept.
     """
     train, plan = run.data.train, run.plan
     if plan.config.memory == "none":
@@ -232,5 +241,5 @@ def clip_bytes(clips: Clips) -> int:
 
 
 def stored_bytes(clips: Clips, plan: Plan) -> int:
-    """Bytes of one clip's features as the memory keeps them."""
+    """Bytes of one clip's features at the precision of the memory."""
     return clip_bytes(clips) * plan.config.bits // 32

@@ -1,14 +1,13 @@
 """BiC: distil, then fit a linear correction of the new classes' logits on held-out exemplars.
 
 Wu et al.: Large Scale Incremental Learning (CVPR 2019), section 3: (1 - l) CE + l KD with
-l = n_old / n_seen; then, all else frozen, alpha and beta of alpha * logit + beta for the new
-classes, by cross entropy on clips that no training has seen. As in FACIL's bic.py, a class's
-clips for the correction are set apart when the class is first learnt, and stay apart. Only those of
-the base classes were seen in training: the base model is given.
+l = n_old / n_seen; then, with the network frozen, alpha and beta of alpha * logit + beta for the
+new classes, by cross entropy on clips not used in training. As in FACIL's bic.py, a class's clips
+for the correction are held out when the class is first learnt, and stay held out. Those of the
+base classes were used in training, because the base model is given.
 """
 
 import math
-from collections.abc import Mapping
 from types import SimpleNamespace
 
 import torch
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mtcil.learning.clips import Clips, join, of_labels
+from mtcil.learning.clips import Clips, join, of_labels, rows_not_in
 from mtcil.learning.fit import Seeds, Steps
 from mtcil.learning.learner import Learner
 from mtcil.learning.losses import blended_loss
@@ -42,7 +41,7 @@ class Config(MethodConfig):
     """Settings of this method only."""
 
     temperature: Positive
-    held_share: Share  # of each class's clips that fit into K, for the correction
+    held_share: Share  # for the correction: share of each class's clips that fit into K
 
 
 def learn_step(
@@ -51,11 +50,10 @@ def learn_step(
     """Learn the classes of one incremental step."""
     teacher, student = teacher_and_student(learner, clips, seeds)
     n_old = clips.n_old
-    of_old = held_of(learner.tensors, clips.new)
     of_new = some_of_each(clips.new, clips.per_class, config, seeds.generator("held"))
-    held = join(of_old, of_new)
-    stored_held = Clips(stored(of_old.features, config.bits), of_old.labels)
-    seen = join(without(clips.new, of_new), without(clips.memory, stored_held))
+    held = of_new if learner.apart is None else join(learner.apart, of_new)
+    others = clips.new[rows_not_in(clips.new.features, of_new.features)]
+    seen = join(others, clips.memory)
     ones = torch.ones(clips.n_new, device=seen.features.device)
     scale = torch.cat([learner.tensors["scale"], ones])  # new classes: not corrected yet
     shift = torch.cat([learner.tensors["shift"], 0 * ones])
@@ -75,14 +73,13 @@ def learn_step(
         alpha, beta = fit_correction(logits, held.labels, n_old)
         scale = torch.cat([scale[:n_old], alpha * ones])
         shift = torch.cat([shift[:n_old], beta * ones])
-    tensors = {"held features": held.features, "held labels": held.labels}
-    return Learner(student, {"scale": scale, "shift": shift, **tensors})
+    return Learner(student, {"scale": scale, "shift": shift}, held)
 
 
 def bic_loss(
     network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: float
 ) -> Tensor:
-    """Cross entropy and distillation of the corrected logits, blended by the old share."""
+    """Cross entropy and distillation of corrected logits, blended by the share of old classes."""
     seen = batch.seen
     logits = network(seen.features, seen.keep) * numbers.scale + numbers.shift
     return blended_loss(logits, seen.labels, seen.logits, temperature=choices)
@@ -92,19 +89,17 @@ def bic_loss(
 def state_after(
     learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
-    """After the base step no logit is corrected; later the held clips are cut with the memory."""
-    tensors = dict(learner.tensors)
-    if "scale" not in tensors:
-        scale = torch.ones(learner.n_classes, device=clips.features.device)
-        tensors |= {"scale": scale, "shift": 0 * scale}
+    """After the base step, start without correction; later, cut held-out clips with the memory."""
+    tensors, held = learner.tensors, learner.apart
     m = len(memory) // learner.n_classes
-    held = held_of(tensors, clips)
-    if "held labels" not in tensors:
-        held = some_of_each(clips, m, config, seeds.generator("held"))
-    rows = [of_labels(held, k, k + 1)[: n_held(m, config)] for k in held.labels.unique().tolist()]
-    held = held[torch.cat(rows)] if rows else held
-    tensors |= {"held features": held.features, "held labels": held.labels}
-    return Learner(learner.network, tensors)
+    if held is None:
+        scale = torch.ones(learner.n_classes, device=clips.features.device)
+        tensors = {"scale": scale, "shift": 0 * scale}
+        kept = stored(clips.features, config.bits)
+        others = clips[rows_not_in(kept, memory.features)]
+        held = some_of_each(others, m, config, seeds.generator("held"))
+    rows = [of_labels(held, k, k + 1)[: n_held(m, config)] for k in range(learner.n_classes)]
+    return Learner(learner.network, tensors, held[torch.cat(rows)])
 
 
 def predict(learner: Learner, features: Tensor) -> Tensor:
@@ -114,30 +109,23 @@ def predict(learner: Learner, features: Tensor) -> Tensor:
 
 
 def cost(network: Network, n_seen: int, config: Config) -> Cost:
-    """A factor and a shift per class, and the clips that are held apart."""
+    """A factor and a shift per class, and the held-out clips."""
     return Cost(8 * n_seen, share=config.held_share)
 
 
 def n_held(m: int, config: Config) -> int:
-    """Clips of each class held apart, where the memory has `m` exemplars of each.
+    """Number of held-out clips per class, if the memory has `m` exemplars per class.
 
-    The fewest for which so many exemplars are left (`held_apart`), so that K holds both. They
-    keep 32 bits a value, whatever the exemplars keep.
+    This is the smallest number that leaves `m` exemplars (see `held_apart`), so that K holds
+    both. Held-out clips keep 32 bits per value, whatever the exemplars keep.
     """
-    left = m * config.bits / 32  # as many whole clips' bytes
+    left = m * config.bits / 32  # the exemplars' bytes, in clips of 32 bits per value
     return math.ceil(left * config.held_share / (1 - config.held_share) - 1e-9)
 
 
-def held_of(tensors: Mapping[str, Tensor], clips: Clips) -> Clips:
-    """The clips held apart so far; none before there are any."""
-    if "held labels" not in tensors:
-        return clips[clips.labels.new_empty(0)]
-    return Clips(tensors["held features"], tensors["held labels"])
-
-
 def some_of_each(clips: Clips, m: int, config: Config, generator: torch.Generator) -> Clips:
-    """Clips of each class to hold apart, drawn at random: at most the share of its clips."""
-    drawn = []
+    """Random clips of each class to hold out: at most the share of its clips."""
+    drawn = [clips.labels.new_empty(0)]
     for label in clips.labels.unique().tolist():
         rows = of_labels(clips, label, label + 1)
         n = min(n_held(m, config), held_apart(len(rows), config.held_share))
@@ -145,17 +133,8 @@ def some_of_each(clips: Clips, m: int, config: Config, generator: torch.Generato
     return clips[torch.cat(drawn)]
 
 
-def without(clips: Clips, others: Clips) -> Clips:
-    """The clips whose features are not those of one of the others."""
-    if len(clips) == 0 or len(others) == 0:
-        return clips
-    a, b = clips.features.flatten(1), others.features.flatten(1)
-    equal = torch.stack([(a == row).all(1) for row in b]).any(0)
-    return clips[torch.nonzero(~equal).flatten()]
-
-
 def fit_correction(logits: Tensor, labels: Tensor, n_old: int) -> tuple[float, float]:
-    """alpha and beta that minimise the cross entropy of the corrected logits.
+    """Find the alpha and beta that minimise the cross entropy of the corrected logits.
 
     Ours: ((alpha - 1)^2 + beta^2) / 20 is added; without it no minimum exists
     when the held-out clips are perfectly separable.
@@ -163,7 +142,7 @@ def fit_correction(logits: Tensor, labels: Tensor, n_old: int) -> tuple[float, f
     Args:
         logits: (n_clips, n_seen) of held-out clips.
         labels: (n_clips,) int64.
-        n_old: the logits from here on are corrected.
+        n_old: index of the first corrected logit.
     """
     fixed = logits.double()
     values = torch.tensor([1.0, 0.0], dtype=torch.float64, device=logits.device).requires_grad_()

@@ -1,12 +1,12 @@
 """CCIL: cross entropy and distillation on new clips and on a balanced set.
 
-Mittal, Galesso, Brox: Essentials for Class Incremental Learning (CVPRW 2021), the incremental
-method of the paper, learnt in two steps of fine-tuning (paper, section 3.3).
+Mittal, Galesso, Brox: Essentials for Class Incremental Learning (CVPRW 2021), the paper's
+incremental method, learnt by two-step fine-tuning (paper, section 3.3).
 
     L = CE_N + CE_O + lambda_t (KD_N + KD_O)
 
-New clips and the balanced set have a forward pass each, as in the authors' main_cifar.py, so that
-BatchNorm does not mix them.
+New clips and the balanced set have separate forward passes, as in the authors' main_cifar.py, so
+that BatchNorm does not mix them.
 """
 
 from types import SimpleNamespace
@@ -44,8 +44,8 @@ from mtcil.settings.sections import Positive, Weight, parse_losses
 class Config(MethodConfig):
     """Settings of this method only."""
 
-    losses: str  # any of the four terms, joined by +; CE_N among them
-    order: Literal["together", "in_turn"]  # one loss, or new clips first, the balanced set after
+    losses: str  # some of the four terms, joined by +; must include CE_N
+    order: Literal["together", "in_turn"]  # one loss, or first new clips, then the balanced set
     kd_weight: Weight  # lambda_0
     kd_exponent: float  # of n_seen / n_new
     kd_reduction: Literal["batchmean", "mean"]
@@ -56,7 +56,7 @@ class Config(MethodConfig):
 
 
 class Choices(NamedTuple):
-    """Which terms, and how distillation is reduced."""
+    """The chosen terms, and the reduction of the distillation."""
 
     terms: frozenset[str]
     kd_reduction: Literal["batchmean", "mean"]
@@ -81,7 +81,7 @@ def learn_step(
             "balanced": old if terms & {"CE_O", "KD_O"} else None,
         }
         if not any(tables.values()):
-            continue  # `balanced`, without exemplars
+            continue  # `balanced` without exemplars
         student = yield Fit(
             name=name,
             network=student,
@@ -101,7 +101,7 @@ def learn_step(
 def ccil_loss(
     network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: Choices
 ) -> Tensor:
-    """The sum of the terms chosen; all four are the method's."""
+    """The sum of the chosen terms; the method itself has all four."""
     total = network.head.weight.new_zeros(())
     for rows, is_new in ((batch.new, True), (batch.balanced, False)):
         if rows is None:

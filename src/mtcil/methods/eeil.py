@@ -1,8 +1,8 @@
 """EEIL: distil each earlier step's classes, then fine-tune on the balanced set.
 
 Castro et al.: End-to-End Incremental Learning (ECCV 2018), equations 1 to 3 and section 4.3: cross
-entropy and distillation; then a smaller learning rate on as many new clips as exemplars,
-where the new classes are distilled too, from the model before the balancing.
+entropy and distillation; then fine-tuning at a smaller learning rate on the balanced set, where
+the new classes are also distilled, from the model before this fine-tuning.
 """
 
 from dataclasses import replace
@@ -39,11 +39,11 @@ class Config(MethodConfig):
 
     kd_weight: Weight
     temperature: Positive
-    balanced_rate: Positive  # learning rate of the balancing, relative to that of the first part
+    balanced_rate: Positive  # learning rate on the balanced set, relative to that before
 
 
 class Choices(NamedTuple):
-    """Classes of each step that is distilled, and the temperature."""
+    """Number of classes of each distilled step, and the temperature."""
 
     steps: tuple[int, ...]
     temperature: float
@@ -52,7 +52,7 @@ class Choices(NamedTuple):
 def learn_step(
     learner: Learner, clips: StepClips, config: Config, training: StepTraining, seeds: Seeds
 ) -> Steps[Learner]:
-    """Learn the classes of one incremental step, half of the updates before the balancing."""
+    """Learn the classes of one incremental step; half of the updates use the balanced set."""
     teacher, student = teacher_and_student(learner, clips, seeds)
     old_steps = tuple(learner.tensors["steps"].tolist())
     whole = training.whole

@@ -1,12 +1,12 @@
-"""ER-ACE: new clips compete among the new classes alone, replayed ones among all.
+"""ER-ACE: new clips compete only among the new classes, replayed ones among all.
 
 Caccia et al.: New Insights on Reducing Abrupt Representation Change in Online Continual Learning
-(ICLR 2022), equation 3: asymmetric cross entropy, without distillation.
+(ICLR 2022), equation 3: asymmetric cross entropy, without distillation. New clips and memory have
+separate forward passes, as in Mammoth's and Avalanche's er_ace.py.
 """
 
 from types import SimpleNamespace
 
-import torch
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -40,7 +40,7 @@ def learn_step(
 ) -> Steps[Learner]:
     """Learn the classes of one incremental step."""
     _, student = teacher_and_student(learner, clips, seeds)
-    # The memory of the paper also fills with clips of the classes that are being learnt.
+    # In the paper, the memory also receives clips of the classes being learnt.
     memory = balanced_set(clips, seeds.generator("balanced set"))
     half = training.sgd.batch // 2
     student = yield fit_whole(
@@ -58,15 +58,13 @@ def learn_step(
 def er_ace_loss(
     network: Network, batch: SimpleNamespace, numbers: SimpleNamespace, choices: int
 ) -> Tensor:
-    """New clips among the new classes (from `choices` on), replayed ones among all."""
+    """Cross entropy: new clips among the new classes (from `choices` on), replayed among all."""
     new, memory = batch.new, batch.memory
+    learnt = new_class_loss(network(new.features, new.keep), new.labels, choices)
     if memory is None:
-        return new_class_loss(network(new.features, new.keep), new.labels, choices)
-    keep = None if new.keep is None else torch.cat([new.keep, memory.keep])
-    logits = network(torch.cat([new.features, memory.features]), keep)
-    n = len(new.labels)
-    learnt = new_class_loss(logits[:n], new.labels, choices)
-    return learnt + F.cross_entropy(logits[n:], memory.labels)
+        return learnt
+    replayed = F.cross_entropy(network(memory.features, memory.keep), memory.labels)
+    return learnt + replayed
 
 
 state_after, predict, cost = no_state, largest_logit, no_cost

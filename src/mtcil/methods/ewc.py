@@ -1,16 +1,20 @@
-"""EWC: hold parameters by their Fisher information.
+"""EWC: penalise changes of parameters by their Fisher information.
 
 Kirkpatrick et al.: Overcoming catastrophic forgetting in neural networks (PNAS 2017), equation 3:
 
     L = CE + lambda / 2 sum_i F_i (theta_i - theta*_i)^2
 
-F is the mean over clips of the squared gradient of each clip's own log-likelihood (not the
-square of the mean gradient), at its true label. Without exemplars the cross entropy is over the
-new logits, as in FACIL's and PyCIL's code.
+F is the mean over clips of the squared gradient of each clip's log-likelihood (not the square of
+the mean gradient), at its true label. F is capped at `fisher_cap`, as in PyCIL's ewc.py: without a
+cap, a large lambda makes gradient descent diverge. Without exemplars, the cross entropy is over
+the new logits, as in FACIL's and PyCIL's code.
 """
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mtcil.learning.clips import Clips
@@ -25,8 +29,15 @@ from mtcil.learning.importance import (
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
 from mtcil.learning.steps import StepClips, StepTraining, largest_logit, without_training
+from mtcil.settings.reader import STRICT
+from mtcil.settings.sections import Positive
 
-Config = PenaltyConfig
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config(PenaltyConfig):
+    """Settings of this method only."""
+
+    fisher_cap: Positive  # upper limit of each F_i
 
 
 def learn_step(
@@ -40,11 +51,16 @@ def learn_step(
 def state_after(
     learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
-    """The Fisher information of the step's clips, fused into that of the steps before."""
-    return remembered(learner, fisher(learner.network, clips))
+    """Fuse the Fisher information of the step's clips into that of earlier steps."""
+    return remembered(learner, capped(fisher(learner.network, clips), config.fisher_cap))
 
 
 predict, cost = largest_logit, cost_of_importances
+
+
+def capped(information: Mapping[str, Tensor], largest: float) -> dict[str, Tensor]:
+    """Clamp each value to at most `largest`."""
+    return {name: value.clamp(max=largest) for name, value in information.items()}
 
 
 def fisher(network: Network, clips: Clips) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
-"""Fine-tuning: cross entropy over all logits, on whatever clips there are.
+"""Fine-tuning: cross entropy over all logits, on new clips and memory.
 
-Without memory it is the lower bound; with exemplars, experience replay; with the clips of all
+Without memory this is the lower bound; with exemplars, experience replay; with all clips of all
 old classes (`memory: all`), joint training, the upper bound.
 """
 

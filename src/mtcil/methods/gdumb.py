@@ -1,7 +1,7 @@
-"""GDumb: forget the old network, learn again from the balanced memory only.
+"""GDumb: discard the old network, and learn from scratch on a balanced memory.
 
 Prabhu, Torr, Dokania: GDumb: A Simple Approach that Questions Our Progress in Continual Learning
-(ECCV 2020). The memory holds as many clips of each class seen, new ones drawn at random.
+(ECCV 2020). The memory holds equally many clips of each class seen; new ones are drawn at random.
 """
 
 import copy

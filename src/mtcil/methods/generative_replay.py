@@ -1,9 +1,9 @@
 """Generative replay: a class-conditional decoder of old embeddings instead of exemplars.
 
 After Shin et al.: Continual Learning with Deep Generative Replay (NeurIPS 2017), the paper's GAN
-replay; of embeddings rather than of clips, and held to the old ones by feature distillation, as Liu
-et al.: Generative Feature Replay for Class-Incremental Learning (CVPR workshops 2020). The
-decoder is that of a conditional variational autoencoder (Kingma and Welling 2014).
+replay. We replay embeddings, not clips, and distil embeddings, as in Liu et al.: Generative Feature
+Replay for Class-Incremental Learning (CVPR workshops 2020). The decoder is that of a conditional
+variational autoencoder (Kingma and Welling 2014).
 """
 
 from collections.abc import Callable, Mapping
@@ -30,11 +30,12 @@ from mtcil.learning.steps import (
     teacher_and_student,
 )
 from mtcil.settings.reader import STRICT
-from mtcil.settings.sections import Positive, SgdSettings, Weight, Whole
+from mtcil.settings.sections import Positive, Weight, Whole
+from mtcil.settings.training import SgdSettings
 
-NO_SGD = SgdSettings(2, 0.0, 0.0)  # Adam uses none of it
+NO_SGD = SgdSettings(2, 0.0, 0.0)  # Adam ignores it
 PARTS = ("classes.weight", "classes.bias", "latent.weight", "out.weight", "out.bias")
-POOL = 20_000  # replayed embeddings of a step, at most; then they are used again
+POOL = 20_000  # largest number of replayed embeddings in a step; they are reused after that
 BATCH = 64  # of the autoencoder
 
 
@@ -47,7 +48,7 @@ class Config(MethodConfig):
     latent: Whole  # dimensions of the decoder's noise
     hidden: Whole  # width of its only hidden layer
     updates: Whole  # of the autoencoder after each step
-    rate: Positive  # Adam's, of the autoencoder
+    rate: Positive  # Adam's learning rate for the autoencoder
 
 
 class Autoencoder(nn.Module):
@@ -81,7 +82,7 @@ class Autoencoder(nn.Module):
 def autoencoder_loss(
     model: Autoencoder, batch: SimpleNamespace, numbers: SimpleNamespace, choices: None
 ) -> Tensor:
-    """Minus the evidence lower bound for unit variance, averaged over the batch."""
+    """Negative evidence lower bound for unit variance, averaged over the batch."""
     rows = batch.points
     mean, log_variance = model.encode(rows.embeddings, rows.labels)
     decoded = model.decode(mean + rows.noise * (log_variance / 2).exp(), rows.labels)
@@ -100,7 +101,7 @@ def learn_step(
     """Learn the classes of one incremental step."""
     teacher, student = teacher_and_student(learner, clips, seeds)
     seen, batch = clips.seen(), training.sgd.batch
-    n_replayed = round(batch * clips.n_old / clips.n_new)  # as many of each class
+    n_replayed = round(batch * clips.n_old / clips.n_new)  # equally many per class
     pool = min(POOL, n_replayed * training.whole.updates)
     embeddings, labels = replay(learner.tensors, config, pool, seeds.generator("replay"))
     student = yield fit_whole(
@@ -132,7 +133,7 @@ def generative_replay_loss(
 def state_after(
     learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Steps[Learner]:
-    """Train a new decoder on the step's clips and on what the old one makes of old classes."""
+    """Train a new decoder on the step's clips and on the old decoder's samples of old classes."""
     embeddings, labels = in_batches(learner.network.embed, clips.features), clips.labels
     if learner.tensors:
         n_old = len(learner.tensors["classes.weight"][0])
@@ -182,7 +183,7 @@ def cost(network: Network, n_seen: int, config: Config) -> Cost:
 def replay(
     tensors: Mapping[str, Tensor], config: Config, number: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Decoded embeddings (number, d) and their labels, classes in turn."""
+    """Decoded embeddings (number, d) and their labels, which cycle through the classes."""
     n_classes, d = tensors["classes.weight"].shape[1], len(tensors["centre"])
     model = Autoencoder(d, n_classes, config.latent, config.hidden)
     model.load_state_dict({name: tensors[name] for name in PARTS}, strict=False)

@@ -1,8 +1,7 @@
 """iCaRL: distil by sigmoids, predict by the nearest mean of exemplars.
 
 Rebuffi et al.: iCaRL: Incremental Classifier and Representation Learning (CVPR 2017), algorithms 1
-to 5: binary cross entropy of every class, whose target for an old class is the old network's
-own answer.
+to 5: binary cross entropy for every class. The target of an old class is the old network's output.
 """
 
 from types import SimpleNamespace
@@ -61,7 +60,7 @@ def sigmoid_loss(logits: Tensor, labels: Tensor, old_logits: Tensor) -> Tensor:
     Args:
         logits: (batch, n_seen).
         labels: (batch,) int64.
-        old_logits: (batch, n_old), the old network's, whose sigmoids are the old targets.
+        old_logits: (batch, n_old), the old network's; their sigmoids are the old targets.
     """
     n_old, places = old_logits.shape[1], torch.arange(logits.shape[1], device=labels.device)
     target = (labels.unsqueeze(1) == places).to(logits.dtype)
@@ -73,9 +72,9 @@ def sigmoid_loss(logits: Tensor, labels: Tensor, old_logits: Tensor) -> Tensor:
 def state_after(
     learner: Learner, clips: Clips, memory: Clips, config: MethodConfig, seeds: Seeds
 ) -> Learner:
-    """The means of the exemplars, as the network sees them now (algorithm 1).
+    """Keep the means of the exemplars' current embeddings (algorithm 1).
 
-    A class without exemplars has no mean; then the largest logit predicts.
+    If a class has no exemplars, there are no means and the largest logit predicts.
     """
     if len(memory.labels.unique()) < learner.n_classes:
         return Learner(learner.network)
@@ -85,7 +84,7 @@ def state_after(
 
 
 def predict(learner: Learner, features: Tensor) -> Tensor:
-    """The class whose mean is nearest to the unit embedding (algorithm 1)."""
+    """Predict the class with the mean nearest to the unit embedding (algorithm 1)."""
     if not learner.tensors:
         return largest_logit(learner, features)
     return nearest_mean(learner, features)

@@ -1,9 +1,9 @@
 """LUCIR: cosine head, less-forget loss and margin ranking.
 
 Hou et al.: Learning a Unified Classifier Incrementally via Rebalancing (CVPR 2019), section 3; the
-paper's cosine normalisation. The base models have a linear head: its rows are the first
-directions, and the scale starts where cosines times it are as large as that head's logits. Old
-rows go on learning (the authors' code freezes them).
+paper's cosine normalisation. The base models have a linear head: the directions start as its rows,
+and the scale starts so that scaled cosines are as large as its logits. Old rows keep learning (the
+authors' code freezes them).
 """
 
 from types import SimpleNamespace
@@ -37,13 +37,13 @@ from mtcil.settings.sections import Weight, Whole
 class Config(MethodConfig):
     """Settings of this method only."""
 
-    less_forget: Weight  # of the less-forget loss; times sqrt(n_old / n_new), as their code has it
+    less_forget: Weight  # of the less-forget loss; times sqrt(n_old / n_new), as in their code
     margin: Weight
-    hardest: Whole  # new classes that each exemplar is ranked against
+    hardest: Whole  # number of new classes that each exemplar is ranked against
 
 
 class Choices(NamedTuple):
-    """What the ranking loss needs to know."""
+    """The constants of the ranking loss."""
 
     n_old: int
     hardest: int
@@ -88,7 +88,7 @@ def lucir_loss(
 
 
 def scaled_cosines(module: Any, features: Tensor) -> Tensor:
-    """The logits of a network with a scale."""
+    """Logits: the cosines with the head's rows, times the scale."""
     return module.scale * cosines(module.network.embed(features), module.network.head.weight)
 
 
@@ -96,7 +96,7 @@ def scaled_cosines(module: Any, features: Tensor) -> Tensor:
 def state_after(
     learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
-    """After the base step: the scale that makes cosines as large as its logits."""
+    """After the base step, set the scale so that scaled cosines are as large as its logits."""
     if learner.tensors:
         return learner
     lengths = in_batches(learner.network.embed, clips.features).norm(dim=1)
@@ -105,7 +105,7 @@ def state_after(
 
 
 def predict(learner: Learner, features: Tensor) -> Tensor:
-    """The largest cosine with the head's rows, ignoring norms and biases."""
+    """Predict by the largest cosine with the head's rows, ignoring norms and biases."""
     embeddings = learner.network.embed(features)
     return cosines(embeddings, learner.network.head.weight).argmax(1)
 
@@ -117,7 +117,7 @@ def cost(network: Network, n_seen: int, config: Config) -> Cost:
 
 @torch.no_grad()
 def imprint(network: Network, n_old: int, new: Clips) -> None:
-    """Set the new rows of the head, in place: along their class means, as long as old rows are."""
+    """Set new head rows, in place: parallel to their class means, with the old rows' mean norm."""
     means = class_means(
         in_batches(network.embed, new.features), new.labels - n_old, network.n_classes - n_old
     )
@@ -125,7 +125,7 @@ def imprint(network: Network, n_old: int, new: Clips) -> None:
 
 
 def less_forget_loss(embeddings: Tensor, old_embeddings: Tensor) -> Tensor:
-    """1 - cosine of new and old embedding, averaged over the batch."""
+    """1 - cosine of new and old embeddings, averaged over the batch."""
     return 1 - F.cosine_similarity(embeddings, old_embeddings).mean()
 
 
@@ -136,12 +136,12 @@ def ranking_loss(angles: Tensor, labels: Tensor, n_old: int, hardest: int, margi
         angles: (batch, n_seen) cosines.
         labels: (batch,) int64; rows of new classes do not count.
         n_old: number of old classes.
-        hardest: how many new classes, the nearest ones, each exemplar is ranked against.
+        hardest: number of nearest new classes that each exemplar is ranked against.
         margin: m.
 
     Returns:
-        Averaged over those classes and over the exemplars, as in the authors' code (section 3.4,
-        MarginRankingLoss); 0 without exemplars.
+        Scalar, averaged over those classes and over the exemplars, as in the authors' code
+        (section 3.4, MarginRankingLoss); 0 without exemplars.
     """
     is_old = (labels < n_old).to(angles.dtype)
     own = angles.gather(1, labels.unsqueeze(1))

@@ -1,9 +1,9 @@
-"""LwF: learn the new classes, and keep the old model's answers on the new clips.
+"""LwF: learn the new classes, and keep the old model's outputs on the new clips.
 
 Li and Hoiem: Learning without Forgetting (ECCV 2016), equations 1 to 4: cross entropy over the
-new logits and distillation of the old ones. With exemplars the cross entropy is over all
-logits, as in FACIL (Masana et al. 2022). Our distillation has the factor
-T**2 of Hinton et al. and FACIL's does not: its weight of 1 is a weight of 1 / T**2 here.
+new logits and distillation of the old ones. With exemplars, the cross entropy is over all logits,
+as in FACIL (Masana et al. 2022). Our distillation has the factor T**2 of Hinton et al., FACIL's
+does not: its weight of 1 is a weight of 1 / T**2 here.
 """
 
 from types import SimpleNamespace
@@ -42,7 +42,7 @@ class Config(MethodConfig):
 
 
 class Choices(NamedTuple):
-    """The first class that competes, and the distillation's temperature."""
+    """The first competing class, and the distillation's temperature."""
 
     first: int
     temperature: float

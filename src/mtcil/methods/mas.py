@@ -1,8 +1,8 @@
-"""MAS: hold parameters by how much the output depends on them.
+"""MAS: penalise changes of parameters by how much the output depends on them.
 
-Aljundi et al.: Memory Aware Synapses (ECCV 2018), equations 2 to 4: the importance of a
-parameter is the mean over clips of the magnitude of the gradient of the output's squared length.
-Without exemplars the cross entropy is over the new logits, as in FACIL's code.
+Aljundi et al.: Memory Aware Synapses (ECCV 2018), equations 2 to 4. The importance of a parameter
+is the mean over clips of |gradient of the output's squared norm|.
+Without exemplars, the cross entropy is over the new logits, as in FACIL's code.
 
     L = CE + lambda sum_i Omega_i (theta_i - theta*_i)^2
 """
@@ -37,7 +37,7 @@ def learn_step(
 def state_after(
     learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
-    """The importances on the step's clips, fused into those of the steps before."""
+    """Fuse the importances on the step's clips into those of earlier steps."""
     return remembered(learner, importances(learner.network, clips))
 
 

@@ -1,8 +1,8 @@
 """A recipe of known parts, for the highest accuracy at equal bytes of memory.
 
-New clips learn among the new classes, as in CCIL and ER-ACE, or among all; a balanced batch learns
-among all; both are augmented and distilled (LwF); prediction is by the nearest mean of exemplars
-(iCaRL) or by the largest logit. With `bits: 8` the same bytes hold four times as many exemplars.
+New clips compete among the new classes, as in CCIL and ER-ACE, or among all; clips of a balanced
+set compete among all. Both are augmented and distilled (LwF). Prediction is by the nearest mean of
+exemplars (iCaRL) or by the largest logit. `bits: 8` stores four times the exemplars in K.
 """
 
 from types import SimpleNamespace
@@ -43,7 +43,7 @@ class Config(MethodConfig):
     kd_weight: Weight
     temperature: Positive
     classifier: Literal["argmax", "nearest_mean"]
-    rivals: Literal["new", "all"]  # the classes that new clips learn among
+    rivals: Literal["new", "all"]  # the classes that new clips compete with
     augmentation: AugmentationSettings
 
 
@@ -70,7 +70,7 @@ def learn_step(
         seeds,
         numbers={"kd_weight": config.kd_weight},
         choices=Choices(clips.n_old if config.rivals == "new" else 0, config.temperature),
-        validation=validation_on(clips, lambda module, features: module.network(features)),
+        validation=validation_on(clips, logits_of_student),
     )
     return Learner(both.network)
 
@@ -78,7 +78,7 @@ def learn_step(
 def recipe_loss(
     module: Any, batch: SimpleNamespace, numbers: SimpleNamespace, choices: Choices
 ) -> Tensor:
-    """Cross entropy of new clips and of the balanced set, plus distillation of both."""
+    """Cross entropy on new clips and on the balanced set, plus distillation on both."""
     parts = [rows for rows in (batch.new, batch.balanced) if rows is not None]
     features = torch.cat(
         [augment(r.features, r.shift, r.hidden_frames, r.hidden_bins) for r in parts]
@@ -93,11 +93,16 @@ def recipe_loss(
     return total + numbers.kd_weight * kept
 
 
+def logits_of_student(module: Any, features: Tensor) -> Tensor:
+    """The student's logits, for early stopping."""
+    return module.network(features)
+
+
 @without_training
 def state_after(
     learner: Learner, clips: Clips, memory: Clips, config: Config, seeds: Seeds
 ) -> Learner:
-    """The means of the exemplars, if they are to predict; a class without any has none."""
+    """Keep the means of the exemplars for `nearest_mean`, if every class has exemplars."""
     by_logit = config.classifier == "argmax"
     if by_logit or len(memory.labels.unique()) < learner.n_classes:
         return Learner(learner.network)
@@ -107,11 +112,11 @@ def state_after(
 
 
 def predict(learner: Learner, features: Tensor) -> Tensor:
-    """The nearest mean if there are means, else the largest logit."""
+    """Predict by the nearest mean if there are means, else by the largest logit."""
     return nearest_mean(learner, features) if learner.tensors else largest_logit(learner, features)
 
 
 def cost(network: Network, n_seen: int, config: Config) -> Cost:
-    """One mean per class, if they are to predict."""
+    """One mean per class for `nearest_mean`."""
     fixed = 4 * n_seen * network.head.in_features
     return Cost(fixed if config.classifier == "nearest_mean" else 0)

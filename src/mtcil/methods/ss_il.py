@@ -1,8 +1,8 @@
 """SS-IL: separated softmax, and distillation within each earlier step's classes.
 
-Ahn et al.: SS-IL: Separated Softmax for Incremental Learning (ICCV 2021), equations 3 to 5: a new
-clip competes among the new classes, an exemplar among the old ones; each batch of new clips comes
-with one of exemplars.
+Ahn et al.: SS-IL: Separated Softmax for Incremental Learning (ICCV 2021), equations 3 to 5. New
+clips compete among the new classes, exemplars among the old ones. Each batch is half new clips,
+half exemplars.
 """
 
 from types import SimpleNamespace
@@ -39,7 +39,7 @@ class Config(MethodConfig):
 
 
 class Choices(NamedTuple):
-    """Classes of each earlier step, and the temperature."""
+    """Number of classes of each earlier step, and the temperature."""
 
     steps: tuple[int, ...]
     temperature: float

@@ -1,8 +1,8 @@
 """WA: distil, then scale the new classes' weights to the length of the old ones.
 
 Zhao et al.: Maintaining Discrimination and Fairness in Class Incremental Learning (CVPR 2020),
-section 4: (1 - l) CE + l KD with l = n_old / n_seen; the paper's WA and WA-MDF. Its clipping of
-weights to positive ones is left out: it suits embeddings after a ReLU, and ours are signed.
+section 4: (1 - l) CE + l KD with l = n_old / n_seen; the paper's WA and WA-MDF. The paper clips
+weights to positive values; we do not, because our embeddings are signed, not after a ReLU.
 """
 
 from types import SimpleNamespace
@@ -69,9 +69,9 @@ def wa_loss(
 
 @torch.no_grad()
 def without_new_bias(network: Network, n_old: int) -> None:
-    """The paper's head has no bias: a new class gets none, and none is learnt in this step.
+    """Set the new classes' biases to 0 and freeze all biases: the paper's head has no bias.
 
-    Biases could bring back the advantage that the alignment removes.
+    Biases could restore the advantage that the alignment removes.
     """
     network.head.bias[n_old:] = 0
     network.head.bias.requires_grad_(False)
@@ -79,7 +79,7 @@ def without_new_bias(network: Network, n_old: int) -> None:
 
 @torch.no_grad()
 def align(network: Network, n_old: int) -> None:
-    """Scale the new rows of the head, in place: their mean length becomes the old ones'."""
+    """Scale the new rows of the head, in place, to the old rows' mean length."""
     lengths = network.head.weight.norm(dim=1)
     network.head.weight[n_old:] *= lengths[:n_old].mean() / lengths[n_old:].mean()
 

@@ -1,9 +1,9 @@
 """FeCAM: the nearest class by Mahalanobis distance, each class with its own covariance.
 
 Goswami et al.: FeCAM: Exploiting the Heterogeneity of Class Distributions in Exemplar-Free
-Continual Learning (NeurIPS 2023), equations 3 to 7. As in their code, embeddings and means have
-length 1 when they are subtracted. Their Tukey transform (a power of each number) is left out: it
-asks for embeddings of 0 and more, and ours, averages of what BatchNorm gives, have both signs.
+Continual Learning (NeurIPS 2023), equations 3 to 7. As in their code, embeddings and means are
+scaled to length 1 before they are subtracted. Their Tukey transform (a power of each value) is
+left out: it needs values >= 0, and our embeddings, averages of BatchNorm outputs, are signed.
 """
 
 import numpy as np
@@ -16,10 +16,10 @@ from mtcil.settings.sections import require
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Settings of this probe alone."""
+    """Settings of this probe only."""
 
     variance_shrinkage: float  # gamma_1, on the diagonal
-    covariance_shrinkage: float  # gamma_2, beside it
+    covariance_shrinkage: float  # gamma_2, off the diagonal
 
     def __post_init__(self) -> None:
         require(
@@ -39,7 +39,7 @@ def shrink(covariance: Array, on_diagonal: float, beside: float) -> Array:
 
 
 def correlations(covariance: Array) -> Array:
-    """Divide by both standard deviations (equation 7), so that classes compare: ones on (d, d)."""
+    """Divide by both standard deviations (equation 7) to make classes comparable: (d, d)."""
     std = np.sqrt(np.diag(covariance))
     return covariance / np.outer(std, std)
 
@@ -53,7 +53,7 @@ def squared_distances(embeddings: Array, mean: Array, correlation: Array) -> Arr
 def learn(
     kept: Kept, embeddings: Array, labels: Labels, config: Config, generator: np.random.Generator
 ) -> Kept:
-    """Mean and covariance of each new class."""
+    """Add the mean and covariance of each new class."""
     clips = [embeddings[labels == label] for label in np.unique(labels)]
     covariances = np.stack([np.cov(of_class, rowvar=False, bias=True) for of_class in clips])
     return {
@@ -63,7 +63,7 @@ def learn(
 
 
 def predict(kept: Kept, embeddings: Array, config: Config) -> Labels:
-    """The class of the smallest distance."""
+    """Predict the class of the smallest distance."""
     distances = []
     for mean, covariance in zip(kept["means"], kept["covariances"], strict=True):
         shrunk = shrink(covariance, config.variance_shrinkage, config.covariance_shrinkage)

@@ -1,9 +1,9 @@
-"""FeTrIL: old classes are stood for by new clips, moved to the old class's mean.
+"""FeTrIL: new clips, moved to an old class's mean, replace the clips of the old class.
 
 Petit et al.: FeTrIL: Feature Translation for Exemplar-Free Class-Incremental Learning (WACV
 2023), equation 1, with the new class most like the old one (FeTrIL-1). Their classifier is a
-linear SVM on unit embeddings; ours is the logistic regression of `linear`, on embeddings as they
-are, so that the two probes differ in the clips of old classes alone.
+linear SVM on unit embeddings; ours is the logistic regression of `linear` on unscaled embeddings,
+so that the two probes differ only in the clips of old classes.
 """
 
 import numpy as np
@@ -16,16 +16,16 @@ from mtcil.settings.reader import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class Config(LogisticConfig):
-    """Settings of this probe alone."""
+    """Settings of this probe only."""
 
 
 def translate(embeddings: Array, old_mean: Array) -> Array:
-    """Clips of one new class (n_clips, d), moved so that their mean is `old_mean` (d,)."""
+    """Move clips of one new class (n_clips, d) so that their mean is `old_mean` (d,)."""
     return embeddings + (old_mean - embeddings.mean(axis=0))
 
 
 def most_like(old_means: Array, new_means: Array) -> Labels:
-    """For each old class the new class of the largest cosine: (n_old,) of 0 .. n_new - 1."""
+    """For each old class, the new class with the largest cosine: (n_old,) of 0 .. n_new - 1."""
     return (unit(old_means) @ unit(new_means).T).argmax(axis=1)
 
 
@@ -45,5 +45,5 @@ def learn(
 
 
 def predict(kept: Kept, embeddings: Array, config: Config) -> Labels:
-    """The class of the largest logit."""
+    """Predict the class of the largest logit."""
     return largest_logit(kept, embeddings)

@@ -1,8 +1,8 @@
-"""Linear probe: logistic regression over all clips of all classes seen, fitted anew each step.
+"""Linear probe: logistic regression on all clips of all classes seen, refitted at each step.
 
-An upper reference for linear classifiers, not incremental: it keeps every clip's embedding, and
-its bytes say so. Alain and Bengio: Understanding Intermediate Layers Using Linear Classifier
-Probes (2016).
+This is an upper reference for linear classifiers and not incremental: it keeps every clip's
+embedding, which its bytes include. Alain and Bengio: Understanding Intermediate Layers Using
+Linear Classifier Probes (2016).
 """
 
 import numpy as np
@@ -15,13 +15,13 @@ from mtcil.settings.reader import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class Config(LogisticConfig):
-    """Settings of this probe alone."""
+    """Settings of this probe only."""
 
 
 def learn(
     kept: Kept, embeddings: Array, labels: Labels, config: Config, generator: np.random.Generator
 ) -> Kept:
-    """Fit to the new clips and all those of the steps before."""
+    """Fit to the new clips and all clips of earlier steps."""
     clips = {
         "embeddings": add_rows(kept, "embeddings", embeddings),
         "labels": add_rows(kept, "labels", labels),
@@ -30,5 +30,5 @@ def learn(
 
 
 def predict(kept: Kept, embeddings: Array, config: Config) -> Labels:
-    """The class of the largest logit."""
+    """Predict the class of the largest logit."""
     return largest_logit(kept, embeddings)

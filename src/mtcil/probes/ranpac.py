@@ -1,8 +1,8 @@
 """RanPAC: a fixed random projection with ReLU, then ridge regression from running sums.
 
 McDonnell et al.: RanPAC: Random Projections and Pre-trained Models for Continual Learning
-(NeurIPS 2023), equations 1 to 6, without their tuning of the backbone in the first step. The
-projection could be drawn again from the seed; its bytes are counted all the same.
+(NeurIPS 2023), equations 1 to 6, without their fine-tuning of the backbone in the first step. The
+projection could be drawn again from the seed; its bytes are counted anyway.
 """
 
 import numpy as np
@@ -16,11 +16,11 @@ from mtcil.settings.sections import Positive, Share, Whole, require_unique
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Settings of this probe alone."""
+    """Settings of this probe only."""
 
-    width: Whole  # M: numbers that an embedding is projected to
-    ridges: tuple[Positive, ...]  # to choose from
-    held_share: Share  # of a step's clips, on which the ridge is chosen
+    width: Whole  # M: dimensions of the projection
+    ridges: tuple[Positive, ...]  # candidates
+    held_share: Share  # share of a step's clips, for choosing the ridge
 
     def __post_init__(self) -> None:
         require_unique(self.ridges, "ridges")
@@ -44,12 +44,12 @@ def ridge_weights(gram: Array, class_sums: Array, ridge: float) -> Array:
 def choose_ridge(
     projected: Array, targets: Array, ridges: tuple[Positive, ...], held: NDArray[np.bool_]
 ) -> float:
-    """The ridge whose answers on the held clips, fitted to the others, are nearest the targets.
+    """Choose the ridge with the smallest squared error on the held clips, fitted to the others.
 
     Args:
         projected: (n_clips, M), the clips of one step.
         targets: (n_clips, n_classes) of 0 and 1.
-        held: (n_clips,), true for those not fitted to.
+        held: (n_clips,), true for held clips.
     """
     fitted, wanted = projected[~held], targets[~held]
     gram, class_sums = fitted.T @ fitted, fitted.T @ wanted
@@ -81,6 +81,6 @@ def learn(
 
 
 def predict(kept: Kept, embeddings: Array, config: Config) -> Labels:
-    """The class of the largest answer."""
+    """Predict the class of the largest output."""
     weights = ridge_weights(kept["gram"], kept["class_sums"], float(kept["ridge"][0]))
     return (project(embeddings, kept["projection"]) @ weights).argmax(axis=1)

@@ -1,9 +1,9 @@
 """Streaming LDA: class means and one covariance shared by all classes, kept as running sums.
 
 Hayes and Kanan: Lifelong Machine Learning with Deep Streaming Linear Discriminant Analysis
-(CVPR Workshops 2020), equations 1 to 4. Theirs updates the covariance clip by clip and weighs a
-clip by t / (t + 1), t counting the clips of all classes; ours adds each class's scatter about its
-final mean, which is the exact covariance within classes, in whatever order the classes come.
+(CVPR Workshops 2020), equations 1 to 4. They update the covariance clip by clip and weight a clip
+by t / (t + 1), where t counts the clips of all classes. We add each class's scatter about its final
+mean, which gives the exact within-class covariance for any order of classes.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ from mtcil.settings.reader import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Settings of this probe alone."""
+    """Settings of this probe only."""
 
     shrinkage: Annotated[float, Field(gt=0, le=1)]  # towards the identity
 
@@ -51,7 +51,7 @@ def learn(
 
 
 def predict(kept: Kept, embeddings: Array, config: Config) -> Labels:
-    """The class of the largest discriminant."""
+    """Predict the class of the largest discriminant."""
     covariance = kept["scatter"] / kept["n_clips"]
     weights, biases = discriminant(kept["means"], covariance, config.shrinkage)
     return (embeddings @ weights.T + biases).argmax(axis=1)

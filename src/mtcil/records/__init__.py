@@ -1,1 +1,1 @@
-"""Records of runs: the measures in them, and the tables that hold them."""
+"""Records of runs: their measures and their tables."""

@@ -1,4 +1,4 @@
-"""The rows of records: what a run is called, and what comes out of each of its steps."""
+"""The rows of records: the identity of a run, and the results of its steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -26,7 +26,7 @@ class BaseName:
     base: str  # a row of `base_models`
     heads: str
     passes: str
-    control: str  # or "none"
+    control: str  # "none" if it is not a control
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Run(BaseName):
     """Identity of a run; the leading columns of every record."""
 
     method: str
-    losses: str  # or "none", for a method without a choice of them
+    losses: str  # "none" for a method without a choice of losses
     schedule: str  # of fine-tuning
     stopping: str  # "early", or the number of epochs of each step
     exemplars: int
@@ -52,7 +52,7 @@ def step_rows(run: Run, steps: Sequence[int], results: Sequence[Any], key: str) 
 
     Args:
         steps: classes per step.
-        results: what came out of each step (`mtcil.learning.trajectory.StepResult`).
+        results: one `mtcil.learning.trajectory.StepResult` per step.
         key: of the run; the last column.
     """
     ends = np.cumsum(steps)
@@ -61,23 +61,24 @@ def step_rows(run: Run, steps: Sequence[int], results: Sequence[Any], key: str) 
     for step, result in enumerate(results):
         n_seen = int(ends[step])
         n_old = n_seen - steps[step]
-        about = {**vars(run), "step": step, "classes_seen": n_seen}
+        first = {**vars(run), "step": step, "classes_seen": n_seen}
         costs = {
             "updates": sum(result.updates.values()),
             "phases": " ".join(f"{name}:{n}" for name, n in result.updates.items()),
             "clips_passed": result.clips_passed,
+            "diverged": int(result.diverged),
             "memory_bytes": result.memory_bytes,
             "state_bytes": result.state_bytes,
             "validation_bytes": result.validation_bytes,
             "teacher_bytes": result.teacher_bytes,
         }
         last = {"key": key}
-        rows["records"].append({**about, **measures_of(result.confusion, n_old), **costs, **last})
+        rows["records"].append({**first, **measures_of(result.confusion, n_old), **costs, **last})
         rows["matrix"] += [
-            {**about, "of_step": u, "accuracy": float(matrix[step, u]), **last}
+            {**first, "of_step": u, "accuracy": float(matrix[step, u]), **last}
             for u in range(step + 1)
         ]
-        rows["confusion"].append({**about, "counts": confusion_text(result.confusion), **last})
+        rows["confusion"].append({**first, "counts": confusion_text(result.confusion), **last})
     return rows
 
 
@@ -93,10 +94,10 @@ def measures_of(confusion: Confusion, n_old: int) -> dict[str, float]:
 
 
 def confusion_text(confusion: NDArray[np.int64]) -> str:
-    """Counts as text: rows apart by `;`, counts by a space."""
+    """Counts as text: rows separated by `;`, counts by a space."""
     return ";".join(" ".join(str(count) for count in row) for row in confusion)
 
 
 def confusion_from_text(text: str) -> NDArray[np.int64]:
-    """The counts that `confusion_text` was given."""
+    """Counts from the text of `confusion_text`."""
     return np.array([[int(count) for count in row.split()] for row in text.split(";")])

@@ -1,8 +1,7 @@
 """Tables of records: tidy CSV files, written by stages and read by tables and figures.
 
-`<stage>/<dataset>.csv` holds a row per run and step; the accuracy matrices and the confusion
-counts of stages with incremental steps are beside it, in `<dataset>.matrix.csv` and
-`<dataset>.confusion.csv`.
+`<stage>/<dataset>.csv` has a row per run and step. Stages with incremental steps also write
+`<dataset>.matrix.csv` (accuracy matrices) and `<dataset>.confusion.csv` (confusion counts).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +16,9 @@ from mtcil.core.files import write_text
 from mtcil.records.rows import IDENTITY, TABLES, Rows, confusion_from_text
 from mtcil.settings.sections import require
 
-MAX_CLIPS = 10_000_000  # of a test set; more are no count but damage
-# The columns of each table and their types, in this order. Int64 may be empty: runs of the first
-# edition counted epochs. Of stages of incremental steps:
+MAX_CLIPS = 10_000_000  # of a test set; a larger count is damage
+# The columns of each table, in order, and their types. Int64 may be empty: runs of the first
+# edition counted epochs. For stages of incremental steps:
 _RUN = dict.fromkeys(IDENTITY, "str") | {"exemplars": "int64", "seed": "int64"}
 _STEP = _RUN | dict.fromkeys(("step", "classes_seen"), "int64")
 _MEASURES = ("accuracy", "class_accuracy", "macro_f1", "old_accuracy", "new_accuracy")
@@ -28,7 +27,7 @@ _KEY = {"key": "str"}
 _STEP_TABLES = {
     "records": _STEP
     | dict.fromkeys(_MEASURES, "float64")
-    | {"updates": "Int64", "phases": "str", "clips_passed": "Int64"}
+    | {"updates": "Int64", "phases": "str", "clips_passed": "Int64", "diverged": "Int64"}
     | dict.fromkeys(_BYTES, "int64")
     | _KEY,
     "matrix": _STEP | {"of_step": "int64", "accuracy": "float64"} | _KEY,
@@ -36,7 +35,7 @@ _STEP_TABLES = {
 }
 _BASE = dict.fromkeys(("dataset", "split", "base", "heads", "passes", "control"), "str")
 _CLIPS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
-# Of the other stages:
+# For other stages:
 _TABLES = {
     "train_base": _BASE
     | {"seed": "int64", "updates": "Int64"}
@@ -69,14 +68,14 @@ def columns_of(stage: str, table: str = "records") -> dict[str, str]:
 def write_table(
     path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str] | None = None
 ) -> None:
-    """Write rows as CSV, whole or not at all; numbers with four decimals, so that bytes repeat.
+    """Write rows as CSV, atomically; numbers have four decimals, so that the bytes are the same.
 
     Args:
-        columns: and their types, in this order; a table without rows has its header all the same.
+        columns: column names, in order, and their types; an empty table still gets its header.
     """
     table = pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
     may_be_empty = [name for name, kind in (columns or {}).items() if kind == "Int64"]
-    table = table.astype(dict.fromkeys(may_be_empty, "Int64"))  # beside an empty field, too
+    table = table.astype(dict.fromkeys(may_be_empty, "Int64"))  # even next to empty fields
     write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
@@ -86,66 +85,86 @@ def write_records(
     """Write a stage's records of one dataset.
 
     Args:
-        folder: of the stage, whose name is the stage's.
+        folder: of the stage; it has the stage's name.
     """
     write_table(file_of(folder, dataset, table), rows, columns_of(folder.name, table))
 
 
-def write_markdown(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a Markdown table, whole or not at all."""
-    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
+def write_markdown(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
+) -> None:
+    """Write a Markdown table, whole or not at all, below its caption."""
+    lines = [header, ["---"] * len(header), *rows]
+    texts = ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]
+    write_text(path, "\n".join([caption, ""] * bool(caption) + texts) + "\n")
+
+
+def read_markdown(path: Path) -> tuple[str, list[list[str]]]:
+    """The caption, and the header and rows, that `write_markdown` was given.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, e.g. it is not valid UTF-8.
+    """
+    lines = path.read_text("utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    del rows[1:2]  # the line below the header
+    cells = [f"{row[2:]} ".split(" | ")[:-1] for row in rows]  # in a cell it is written \|
+    caption = " ".join(line for line in lines if not line.startswith("| "))
+    return caption.strip(), [[cell.replace(r"\|", "|") for cell in row] for row in cells]
 
 
 def read_records(folder: Path, dataset: str, table: str = "records") -> pd.DataFrame:
-    """A stage's records of one dataset.
+    """Read a stage's records of one dataset.
 
     Args:
-        folder: of the stage, whose name is the stage's.
+        folder: of the stage; it has the stage's name.
 
     Raises:
-        UserError: they are missing or damaged: not all columns, not of their types, of another
-            dataset, or a run that lacks a step.
+        UserError: if they are missing or damaged: a missing column or step, a wrong type, or
+            another dataset.
     """
     file, types = file_of(folder, dataset, table), columns_of(folder.name, table)
     try:
         with np.errstate(invalid="raise"):  # a number too large for its column
-            found = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
-        _check_table(found, types, dataset)
+            records = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
+        _check_table(records, types, dataset)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{file}: there is no such file. Make it: dvc repro {folder.name}@{dataset}."
+        ) from error
     except (OSError, ValueError, TypeError, ArithmeticError) as error:
         text = f"{' '.join(str(error).split()):.300}"
         raise UserError(
             f"{file}: the records cannot be read ({text}). Delete the file, then make it again: "
             f"dvc repro {folder.name}@{dataset}."
         ) from error
-    return found
+    return records
 
 
 def _check_table(table: pd.DataFrame, types: Mapping[str, str], dataset: str) -> None:
-    """Raises ValueError where the table does not hold what it must."""
+    """Raise ValueError if the table is damaged."""
     missing = [name for name in types if name not in table]
     require(not missing, f"no column {', '.join(missing)}")
     if table.empty:
         return
-    about = [name for name in (*IDENTITY, "key") if name in types]
-    require(bool(table[about].notna().all(axis=None)), f"an empty field in {', '.join(about)}")
-    require((table["dataset"] == dataset).all(), f"runs of another dataset than {dataset}")
+    names = [name for name in (*IDENTITY, "key") if name in types]
+    require(bool(table[names].notna().all(axis=None)), f"an empty field in {', '.join(names)}")
+    require((table["dataset"] == dataset).all(), f"runs of a dataset other than {dataset}")
     if "accuracy" in table:
-        require(table["accuracy"].between(0, 100).all(), "an accuracy is not 0 to 100")
+        require(table["accuracy"].between(0, 100).all(), "an accuracy is not between 0 and 100")
     if "step" in table:
         require(_has_all_steps(table), "not every run has each step once")
     if "counts" in table:
         for text, n_seen in zip(table["counts"].fillna(""), table["classes_seen"], strict=True):
             counts = confusion_from_text(text)
             right = counts.shape == (n_seen, n_seen) and counts.min() >= 0
-            require(right and counts.sum() <= MAX_CLIPS, f"counts that cannot be: {text!r:.80}")
+            require(right and counts.sum() <= MAX_CLIPS, f"impossible counts: {text!r:.80}")
 
 
 def _has_all_steps(table: pd.DataFrame) -> bool:
-    """Whether every run has the steps that others have, each once, and the same classes in it.
+    """Whether every run has the same steps, each once, with the same classes, and one key.
 
-    And one key: a file that was cut in its last line has another one there.
+    A file that was cut in its last line has a different key there.
     """
     alike = next((name for name in ("scope", "of_step") if name in table), "dataset")
     run = [name for name in (*IDENTITY, "probe") if name in table]
@@ -163,9 +182,9 @@ def _has_all_steps(table: pd.DataFrame) -> bool:
 
 
 def known_runs(folders: Iterable[Path], dataset: str) -> dict[str, Rows]:
-    """Records of all finished runs of a dataset by key; damaged tables count as none.
+    """Records of all finished runs of a dataset by key; damaged tables count as empty.
 
-    A run's key says all that its result depends on, so it does not matter which stage learnt it.
+    A run's key covers everything that its result depends on, so any stage may have learnt it.
 
     Args:
         folders: of stages of incremental steps.
@@ -179,7 +198,7 @@ def known_runs(folders: Iterable[Path], dataset: str) -> dict[str, Rows]:
         by_key = {}
         for name, table in tables.items():
             row = [column for column in ("key", "step", "of_step") if column in table]
-            runs = table.drop_duplicates(row).groupby("key")  # one of those that are equal
+            runs = table.drop_duplicates(row).groupby("key")  # one of equal runs
             by_key[name] = {str(key): rows.to_dict("records") for key, rows in runs}
         for key in set.intersection(*map(set, by_key.values())):
             known[key] = {name: by_key[name][key] for name in TABLES}
@@ -189,7 +208,7 @@ def known_runs(folders: Iterable[Path], dataset: str) -> dict[str, Rows]:
 def read_stage(
     records_dir: Path, stage: str, datasets: Iterable[str], table: str = "records"
 ) -> pd.DataFrame:
-    """The records of a stage of several datasets in one table; empty if there are none.
+    """The records of a stage for several datasets in one table; empty if there are none.
 
     Args:
         datasets: keys of the stage's section of params.yaml.

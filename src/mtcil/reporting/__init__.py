@@ -1,1 +1,1 @@
-"""From records to numbers: statistics, tables, claims, and how figures look."""
+"""From records to results: statistics, tables, claims, and the style of figures."""

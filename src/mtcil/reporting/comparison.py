@@ -1,16 +1,16 @@
-"""Methods compared: from the same base models, with the same bytes of memory, on both bases.
+"""Comparison of methods, from both base models, with the same bytes of memory.
 
-Differences are paired by seed and are of the average alone, the measure that the paper's claims
-are about. A method's mean is over its own seeds, of which some have more than others: a rank
-orders lines, and a difference decides.
+Differences are paired by seed and only for the average, the measure of the paper's claims.
+A method's mean is over its own seeds, and some methods have more than others: use the ranks only
+for the order of lines, and the differences for conclusions.
 """
 
 import pandas as pd
 
 from mtcil.records.measures import average_accuracy_with_base, average_incremental_accuracy
 from mtcil.records.tables import by_seed
-from mtcil.reporting.columns import named
-from mtcil.reporting.inference import estimate, holm, paired_by_seed
+from mtcil.reporting.columns import row_of
+from mtcil.reporting.inference import holm
 from mtcil.reporting.style import is_single
 from mtcil.settings.study import SINGLE, Study
 
@@ -25,35 +25,38 @@ DIFFERENCES = ("ccil_", "gain_", "joint_")
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     """A row per base model, method and measure: mean, 95 % CI; differences of the average.
 
-    `ccil_` and `joint_`: to the paper's method and to `joint` from the same base; `gain_`: to the
-    same method from the single task's base. `<difference>p_holm` is corrected over all
-    differences of its kind in the table.
+    `ccil_` and `joint_`: differences to the paper's method and to `joint` from the same base;
+    `gain_`: to the same method from the single task's base. `<difference>p_holm` is corrected
+    over all differences of its kind in the table.
     """
     if records.empty:
         return records
     rows = []
     for _, part in records.groupby(PLACE, sort=False):
-        found = {about: by_measure(runs) for about, runs in part.groupby(ABOUT, sort=False)}
-        averages = {(about[0], about[-1]): by["average"] for about, by in found.items()}
-        for about, measures in found.items():
-            base, method = about[0], about[-1]
-            others = ((base, PAPERS), (SINGLE, method), (base, JOINT))
-            for measure, values in measures.items():
-                line = dict(zip(ABOUT, about, strict=True)) | {"measure": measure}
-                line |= named("", estimate(list(values.values())))
-                if measure == "average":
-                    for prefix, other in zip(DIFFERENCES, others, strict=True):
-                        gap = paired_by_seed(values, averages.get(other, {}))
-                        if gap and other != (base, method):
-                            line |= named(prefix, gap)
-                rows.append(line)
+        by_variant = {
+            variant: by_measure(runs) for variant, runs in part.groupby(ABOUT, sort=False)
+        }
+        averages = {(variant[0], variant[-1]): by["average"] for variant, by in by_variant.items()}
+        for variant, measures in by_variant.items():
+            base, method = variant[0], variant[-1]
+            others = {"ccil": (base, PAPERS), "gain": (SINGLE, method), "joint": (base, JOINT)}
+            gaps = {
+                prefix: averages[other]
+                for prefix, other in others.items()
+                if other in averages and other != (base, method)
+            }
+            line = dict(zip(ABOUT, variant, strict=True))
+            rows += [
+                row_of(line | {"measure": name}, values, **(gaps if name == "average" else {}))
+                for name, values in measures.items()
+            ]
     return _corrected(pd.DataFrame(rows))
 
 
 def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
     """{measure: {seed: value}} of one method from one base: percent; bytes kept for the last step.
 
-    Old and new: accuracy of the old and of the new classes, mean of the incremental steps.
+    `old` and `new`: accuracy of the old and of the new classes, mean over the incremental steps.
     """
     steps = by_seed(runs)
     later = runs[runs["step"] > 0].groupby("seed")
@@ -76,20 +79,20 @@ def _corrected(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def bases_of(table: pd.DataFrame) -> list[tuple[pd.DataFrame, list[pd.DataFrame]]]:
-    """Of each dataset and split, the single task's part of the table, and the others'.
+    """For each dataset and split, the single task's part of the table, and the others'.
 
-    Where there is no single task, the first base model's stands for it.
+    Without a single task, the first base model takes its place.
     """
-    found = []
+    parts = []
     for _, place in table.groupby(PLACE, sort=False):
         bases = [part for _, part in place.groupby("base", sort=False)]
         single = next(filter(is_single, bases), bases[0])
-        found.append((single, [part for part in bases if part is not single]))
-    return found
+        parts.append((single, [part for part in bases if part is not single]))
+    return parts
 
 
 def pairs_of(table: pd.DataFrame) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """The single task's part of the table beside each other one's; an empty one for none."""
+    """Pairs of the single task's part of the table and another's; a missing part is empty."""
     pairs = []
     for first, others in bases_of(table):
         none = first.iloc[:0]
@@ -106,13 +109,13 @@ def measured(part: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def ranked(part: pd.DataFrame) -> list[str]:
-    """Methods by their average, the best first."""
+    """Methods sorted by average, the best first."""
     means = measured(part, "average")["mean"]
     return [str(method) for method in means.sort_values(ascending=False, kind="stable").index]
 
 
 def named_bound(method: str) -> str:
-    """A method's name; of a bound, with what it bounds."""
+    """A method's name, marked if it is an upper or lower bound."""
     return f"{method} ({BOUNDS[method]})" if method in BOUNDS else method
 
 

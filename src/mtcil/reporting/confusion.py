@@ -1,4 +1,4 @@
-"""Confusion counts by place in the class order: as rows of a table, and as a boxed picture."""
+"""Confusion counts by position in the class order: as rows of a table, and as a picture."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +16,7 @@ from mtcil.reporting.style import MULTITASK
 
 
 def cells(about: dict[str, Any], texts: Iterable[str], n_new: int) -> list[dict[str, Any]]:
-    """A row per true and predicted place: clips, summed over the runs whose counts are given."""
+    """A row per true and predicted position: number of clips, summed over runs."""
     counts = [confusion_from_text(text) for text in texts]
     total = np.sum(counts, axis=0)
     about = {**about, "n": len(counts), "n_new": n_new}
@@ -27,18 +27,18 @@ def cells(about: dict[str, Any], texts: Iterable[str], n_new: int) -> list[dict[
 
 
 def square(part: pd.DataFrame) -> NDArray[np.int64]:
-    """The counts that `cells` was given."""
+    """The counts as a matrix, from the rows of `cells`."""
     return part.pivot_table(index="true", columns="predicted", values="clips").to_numpy()
 
 
 def old_and_new(part: pd.DataFrame) -> tuple[float, float]:
-    """Accuracy in percent over the clips of the old classes and of the newest ones."""
+    """Accuracy in percent over the clips of the old classes, and of the newest classes."""
     counts, n_old = square(part), int(part["true"].max()) + 1 - int(part["n_new"].iloc[0])
     return group_accuracy(counts, 0, n_old), group_accuracy(counts, n_old, len(counts))
 
 
 def draw_boxed(figure: Figure, axis: Axes, part: pd.DataFrame, title: str) -> None:
-    """Share of each true class's clips, percent; old and newest classes boxed."""
+    """Draw the percentages of each true class's clips, with boxes around old and newest classes."""
     counts = square(part)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=100)

@@ -1,45 +1,50 @@
-"""The rows that DVC's own plots draw."""
+"""The rows that DVC's own plots draw, of one dataset and base model on its first split."""
 
 from typing import Any
 
 import pandas as pd
 
-from mtcil.records.measures import average_incremental_accuracy
-from mtcil.records.tables import by_seed, confusion_from_text
-from mtcil.reporting.inference import estimate
+from mtcil.records.tables import headline_runs
+from mtcil.reporting.columns import AVERAGES
 
 
-def step_curve(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row per step of one variant: mean step accuracy over seeds, in percent, and its n.
+def step_curve(table: pd.DataFrame, dataset: str, base: str) -> list[dict[str, Any]]:
+    """A row per step: mean step accuracy over seeds, in percent, and its n.
 
-    Where there are no such runs, one row without numbers, so that the file still has columns.
+    Where there are none, one row without numbers, so that the file still has columns.
+
+    Args:
+        table: the study's table `steps`.
     """
-    rows = []
-    for seen, part in runs.groupby("classes_seen") if len(runs) else ():
-        found = estimate(part["accuracy"].tolist())
-        rows.append({"classes_seen": seen, "accuracy": found.mean, "n": found.n})
+    rows = [
+        {"classes_seen": int(row["measure"]), "accuracy": row["mean"], "n": row["n"]}
+        for row in headline_runs(table, dataset, base).to_dict("records")
+        if row["measure"] not in AVERAGES
+    ]
     return rows or [{"classes_seen": None, "accuracy": None, "n": 0}]
 
 
-def exemplar_curve(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row per K of one variant: mean of average incremental accuracy over seeds, and its n."""
-    rows = []
-    for budget, part in runs.groupby("exemplars") if len(runs) else ():
-        found = estimate([average_incremental_accuracy(steps) for steps in by_seed(part).values()])
-        rows.append({"exemplars": budget, "accuracy": found.mean, "n": found.n})
+def exemplar_curve(table: pd.DataFrame, dataset: str, base: str) -> list[dict[str, Any]]:
+    """A row per K: mean of average incremental accuracy over seeds, and its n.
+
+    Args:
+        table: the study's table `exemplars`.
+    """
+    rows = [
+        {"exemplars": row["exemplars"], "accuracy": row["mean"], "n": row["n"]}
+        for row in headline_runs(table, dataset, base).to_dict("records")
+    ]
     return rows or [{"exemplars": None, "accuracy": None, "n": 0}]
 
 
-def confusion_rows(runs: pd.DataFrame) -> list[dict[str, str]]:
+def confusion_rows(table: pd.DataFrame, dataset: str, base: str) -> list[dict[str, str]]:
     """A row per test clip after the last step, over all seeds: DVC's confusion template counts.
 
-    Classes are named by their place in the class order, which differs between seeds.
+    Args:
+        table: the study's table `confusion`.
     """
-    if not len(runs):
-        return [{"actual": "", "predicted": ""}]
     rows = []
-    for text in runs[runs["step"] == runs["step"].max()]["counts"]:
-        for true, counts in enumerate(confusion_from_text(text)):
-            for predicted, n in enumerate(counts):
-                rows += [{"actual": f"{true:02d}", "predicted": f"{predicted:02d}"}] * int(n)
-    return rows
+    for cell in headline_runs(table, dataset, base).to_dict("records"):
+        names = {"actual": cell["true_class"], "predicted": cell["predicted_class"]}
+        rows += [names] * int(cell["clips"])
+    return rows or [{"actual": "", "predicted": ""}]

@@ -15,9 +15,9 @@ class Estimate:
     """A mean over seeds.
 
     Attributes:
-        mean, std: over the seeds; std with n - 1, nan for a single seed.
+        mean, std: over the seeds; std divides by n - 1, nan for a single seed.
         low, high: 95 % confidence interval of the mean (Student t); nan for a single seed.
-        p_value: two-sided, of the mean being 0; only for paired differences, else nan.
+        p_value: two-sided test that the mean is 0; only for paired differences, else nan.
     """
 
     n: int
@@ -29,9 +29,9 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean, standard deviation and 95 % confidence interval over seeds."""
+    """Mean, standard deviation and 95 % confidence interval over seeds; nan of no seed."""
     x = np.asarray(values, dtype=np.float64)
-    n, mean = len(x), float(x.mean())
+    n, mean = len(x), float(x.mean()) if len(x) else float("nan")
     if n < 2:
         return Estimate(n, mean, *[float("nan")] * 3)
     std = float(x.std(ddof=1))
@@ -39,11 +39,22 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(n, mean, std, mean - half, mean + half)
 
 
+def both_of_two(low: Any, high: Any) -> tuple[Any, Any]:
+    """The two values, the smaller first, whose 95 % confidence interval has these ends.
+
+    Args:
+        low, high: numbers, or arrays of them.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+    apart = half / float(stats.t.ppf(0.5 + CONFIDENCE / 2, 1))
+    return middle - apart, middle + apart
+
+
 def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
     """Ours minus theirs, seed by seed, with the p-value of a paired t-test.
 
     Raises:
-        ValueError: not equally many values.
+        ValueError: if the numbers of values differ.
     """
     if len(ours) != len(theirs):
         raise ValueError(
@@ -51,18 +62,18 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimat
             f"{len(theirs)}. Keep the seeds that both have."
         )
     differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    found = estimate(differences.tolist())
-    if found.n < 2:
-        return found
-    if found.std == 0:
-        p_value = 1.0 if found.mean == 0 else 0.0
+    gap = estimate(differences.tolist())
+    if gap.n < 2:
+        return gap
+    if gap.std == 0:
+        p_value = 1.0 if gap.mean == 0 else 0.0
     else:
         p_value = float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return Estimate(found.n, found.mean, found.std, found.low, found.high, p_value)
+    return Estimate(gap.n, gap.mean, gap.std, gap.low, gap.high, p_value)
 
 
 def paired_by_seed(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
-    """`paired_difference` over the seeds that both have; None where they share none."""
+    """`paired_difference` over the seeds that both have; None if they share none."""
     seeds = sorted(set(ours) & set(theirs))
     if not seeds:
         return None
@@ -70,10 +81,10 @@ def paired_by_seed(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Es
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being many (Holm 1979), in the order given.
+    """Correct p-values for multiple tests (Holm 1979); the order is kept.
 
-    The smallest of m is multiplied by m, the next by m - 1 and so on; none falls below the one
-    before it, none exceeds 1. A nan (no test) stays nan and does not count among the m.
+    The smallest of m is multiplied by m, the next by m - 1 and so on; each is at least the
+    previous one and at most 1. A nan (no test) stays nan and does not count in m.
     """
     p = np.asarray(p_values, dtype=np.float64)
     corrected = np.full(len(p), np.nan)
@@ -87,10 +98,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Correlation:
-    """How two measures of the same n runs go together, each -1 .. 1.
+    """Correlation of two measures of the same n runs.
 
     Attributes:
-        pearson, spearman: nan for fewer than three runs, or where a measure does not vary.
+        pearson, spearman: -1 .. 1; nan for fewer than three runs, or if a measure is constant.
     """
 
     n: int
@@ -112,7 +123,7 @@ def correlation(
 
 
 def within_seed(by_run: Mapping[tuple[str, int], float]) -> dict[tuple[str, int], float]:
-    """{(row, seed): value} less the seed's mean over rows, so that what all rows share is gone."""
+    """Subtract each seed's mean over rows from {(row, seed): value}, to remove its effect."""
     values: dict[int, list[float]] = {}
     for (_, seed), value in by_run.items():
         values.setdefault(seed, []).append(value)

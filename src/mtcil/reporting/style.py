@@ -1,19 +1,35 @@
-"""What all figures share: the same colour for the same thing, readable at half a page's width."""
+"""Shared by tables and figures: the same colours and words for the same things.
 
+Figures are readable at half the width of a page.
+"""
+
+import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
+from mtcil.reporting.inference import both_of_two
 from mtcil.settings.study import SINGLE as SINGLE_TASK
 
-# Okabe and Ito's colours: told apart by people who are colour-blind.
+# Okabe and Ito's colours, which colour-blind people can distinguish.
 SINGLE, MULTITASK, PAPER = "#0072B2", "#D55E00", "#7F7F7F"
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+KINDS_OF_BYTES = {
+    "memory_bytes": "exemplars",
+    "validation_bytes": "validation clips of old classes",
+    "teacher_bytes": "old model",
+}
+SCHEDULES = {  # of fine-tuning
+    "two_step": "two steps",
+    "cosine": "all layers, cosine from the large rate",
+    "small": "all layers, small rate",
+}
 
 
 def new_figure(n_panels: int, height: float = 3.4, width: float = 3.6) -> tuple[Figure, list[Axes]]:
@@ -27,7 +43,7 @@ def new_figure(n_panels: int, height: float = 3.4, width: float = 3.6) -> tuple[
 def new_grid(
     n_rows: int, n_columns: int, heights: Sequence[float] | None = None
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Rows of panels; `heights` are relative to each other, equal if left out."""
+    """Rows of panels; `heights` are relative, equal by default."""
     _set_theme()
     tall = 2.9 * n_rows + 0.5 if heights is None else 5.2
     figure = Figure(figsize=(1.0 + 3.8 * n_columns, tall), layout="constrained", dpi=150)
@@ -39,32 +55,80 @@ def _set_theme() -> None:
     sns.set_theme(style="whitegrid", context="paper", font_scale=1.15)
 
 
+def percent_axis(axis: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Show accuracies from 0 to 100 percent, so that a small difference looks small."""
+    axis.set(**{f"{which}lim": (-2, 102), f"{which}ticks": range(0, 101, 20)})
+
+
+def png_of(figure: Figure) -> bytes:
+    """The figure as a PNG of 256 colours: a third of the size, and a drawing needs no more."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+            small, format="PNG", optimize=True
+        )
+    return small.getvalue()
+
+
+def spread(line: pd.DataFrame, prefix: str = "") -> tuple[pd.Series, pd.Series]:
+    """The ends of each row's bar or band: its 95 % interval; of two seeds, both values."""
+    low, high = line[f"{prefix}low"], line[f"{prefix}high"]
+    first, second = both_of_two(low, high)
+    of_two = line[f"{prefix}n"] == 2
+    return low.mask(of_two, first), high.mask(of_two, second)
+
+
+def spread_name(line: pd.DataFrame) -> str:
+    """What `spread` draws."""
+    return "both seeds" if (line["n"] == 2).all() else "95 % CI"
+
+
 def with_ci(mean: float, low: float, high: float, n: int) -> str:
-    """Text such as `78.3 ± 1.2 (n 5)`: mean and half the width of the 95 % interval."""
+    """Text such as `78.3 ± 1.2 (n 5)`: mean and half the width of the 95 % interval.
+
+    Of two seeds `75.4 (60.7 and 90.0, n 2)`: the interval would be 13 times as wide as they
+    are apart, so both values are printed instead. "-" where there is no mean, e.g. over the later
+    steps of a base step only.
+    """
+    if pd.isna(mean):
+        return "-"
+    if n == 2:
+        return f"{mean:.1f} ({{:.1f}} and {{:.1f}}, n 2)".format(*both_of_two(low, high))
     return f"{mean:.1f} (n {n})" if n < 2 else f"{mean:.1f} ± {(high - low) / 2:.1f} (n {n})"
 
 
 def gap_text(row: pd.Series, prefix: str, p_name: str = "p_value") -> str:
     """Text such as `+1.2 [+0.3, +2.1], p 0.012` of a paired difference; empty if there is none.
 
+    Of two seeds `+1.2 (+0.3 and +2.1, n 2), p 0.409`, as in `with_ci`.
+
     Args:
-        p_name: the p-value to show: `p_value`, or `p_holm` where the table has it.
+        p_name: the p-value to show: `p_value`, or `p_holm` if the table has it.
     """
     if pd.isna(row.get(f"{prefix}mean")):
         return ""
     mean, low, high, p = (row[f"{prefix}{k}"] for k in ("mean", "low", "high", p_name))
     if pd.isna(p):
         return f"{mean:+.1f} (n 1)"
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], p {f'{p:.3f}' if p >= 0.0005 else '< 0.001'}"
+    ends = f"[{low:+.1f}, {high:+.1f}]"
+    if row[f"{prefix}n"] == 2:
+        ends = "({:+.1f} and {:+.1f}, n 2)".format(*both_of_two(low, high))
+    return f"{mean:+.1f} {ends}, p {f'{p:.3f}' if p >= 0.0005 else '< 0.001'}"
+
+
+def end_of_fine_tuning(stopping: str) -> str:
+    """`early stopping`, or the number of epochs."""
+    return "early stopping" if stopping == "early" else f"{stopping} epochs"
 
 
 def is_single(line: pd.DataFrame) -> bool:
-    """Whether a variant is the single task that the others are compared to."""
+    """Whether a variant is the single task, the baseline of the others."""
     return bool((line["base"] == SINGLE_TASK).all())
 
 
 def label_of(line: pd.DataFrame) -> str:
-    """Heads and what is special of a variant, e.g. "4-3-2, shared pass"."""
+    """Heads and special features of a variant, e.g. "4-3-2, shared pass"."""
     first = line.iloc[0]
     notes = [str(first["heads"])]
     if is_single(line):
@@ -77,6 +141,6 @@ def label_of(line: pd.DataFrame) -> str:
 
 
 def draw_point(axis: Axes, x: float, y: float, is_bound: bool, **bars: Any) -> None:
-    """A method as a point with its CI; bounds in grey."""
+    """Draw a method as a point with its CI; bounds are grey."""
     colour, marker = (PAPER, "D") if is_bound else (SINGLE, "o")
     axis.errorbar(x, y, color=colour, marker=marker, markersize=4, elinewidth=0.6, **bars)

@@ -1,4 +1,4 @@
-"""The numbers of a study: one estimate per row and measure, and the few of the headline."""
+"""The numbers of a study: one estimate per row and measure, and a short headline."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,11 +43,10 @@ def summarise_bases(
 ) -> dict[str, Any]:
     """By dataset, split and base model: mean, std, n and 95 % CI over seeds of each measure.
 
-    Also: bytes kept for the last step, of the first seed, and split statistics, on average over
-    seeds.
+    Also: bytes kept for the last step (first seed), and split statistics (mean over seeds).
 
     Raises:
-        UserError: a base model has runs, but no accuracy matrices or no record of its own.
+        UserError: if a base model with runs lacks its accuracy matrices or its own record.
     """
     summary: dict[str, Any] = {}
     matrices_of = dict(iter(matrices.groupby(KEYS))) if len(matrices) else {}
@@ -56,14 +55,14 @@ def summarise_bases(
         dataset, split, base = map(str, key)
         if key not in matrices_of or key not in bases_of:
             raise UserError(
-                f"Of {base} of {dataset}, split {split}, some records are missing. Make them "
+                f"Some records of {base}, {dataset}, split {split}, are missing. Make them "
                 f"again: dvc repro --force train_base@{dataset} learn_steps@{dataset}."
             )
         steps = list(by_seed(runs).values())
-        found = {name: plain(estimate([f(s) for s in steps])) for name, f in FROM_STEPS.items()}
+        measures = {name: plain(estimate([f(s) for s in steps])) for name, f in FROM_STEPS.items()}
         squares = [_square(matrix) for _, matrix in matrices_of[key].groupby("seed")]
         if len(squares[0]) > 1:
-            found |= {
+            measures |= {
                 name: plain(estimate([f(square) for square in squares]))
                 for name, f in FROM_MATRIX.items()
             }
@@ -73,7 +72,7 @@ def summarise_bases(
         }
         counts = {name: round(float(bases_of[key][name].mean()), 1) for name in SPLIT_COUNTS}
         of_split = summary.setdefault(dataset, {}).setdefault(split, {})
-        of_split[base] = {**found, "last_step": bytes_kept, "split": counts}
+        of_split[base] = {**measures, "last_step": bytes_kept, "split": counts}
     return summary
 
 
@@ -98,7 +97,7 @@ def headline(study: Study, records: pd.DataFrame) -> dict[str, Any]:
             for name, base in wanted.items()
         }
         found[dataset] = {
-            f"{name}_average": round(float(np.mean(list(values.values()))), 2)
+            f"{name}_average": _rounded(float(np.mean(list(values.values()))))
             for name, values in averages.items()
             if values
         }
@@ -106,12 +105,17 @@ def headline(study: Study, records: pd.DataFrame) -> dict[str, Any]:
         gain = paired_by_seed(multitask, single)
         if gain:
             found[dataset] |= {
-                "multitask_gain": round(gain.mean, 2),
-                "multitask_gain_low": round(gain.low, 2) if gain.n > 1 else None,
-                "multitask_gain_high": round(gain.high, 2) if gain.n > 1 else None,
+                "multitask_gain": _rounded(gain.mean),
+                "multitask_gain_low": _rounded(gain.low),
+                "multitask_gain_high": _rounded(gain.high),
                 "seeds": gain.n,
             }
     return found
+
+
+def _rounded(number: float) -> float | None:
+    """For JSON; None where there is no number, e.g. the average of a base step only."""
+    return round(number, 2) if np.isfinite(number) else None
 
 
 def probe_correlation(
@@ -120,20 +124,20 @@ def probe_correlation(
     """Do bases with better probe accuracy on future classes also learn them better?
 
     By dataset, split and probe: the correlation of accuracy among future classes with average
-    incremental accuracy of `learn_steps`, over base models and seeds. Seeds differ in class
-    order and split, which move both; `within_seed` takes each seed's mean away first.
+    incremental accuracy of `learn_steps`, over base models and seeds. Class order and split, which
+    differ between seeds, affect both; `within_seed` subtracts each seed's mean first.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    correlations: dict[str, dict[str, dict[str, Any]]] = {}
     if probes.empty or records.empty:
-        return found
+        return correlations
     averages = {
         (" ".join(key), seed): average_incremental_accuracy(steps)
         for key, runs in records.groupby(KEYS, sort=False)
         for seed, steps in by_seed(runs).items()
     }
     future = probes[probes["scope"] == "future"]
-    about = ["dataset", "split", "probe"]
-    for (dataset, split, probe), part in future.groupby(about, sort=False):
+    columns = ["dataset", "split", "probe"]
+    for (dataset, split, probe), part in future.groupby(columns, sort=False):
         by_run = {
             (" ".join(key), seed): steps[-1]
             for key, runs in part.groupby(KEYS, sort=False)
@@ -141,11 +145,11 @@ def probe_correlation(
         }
         both = {run: average for run, average in averages.items() if run in by_run}
         by_run = {run: by_run[run] for run in both}
-        found.setdefault(str(dataset), {}).setdefault(str(split), {})[str(probe)] = {
+        correlations.setdefault(str(dataset), {}).setdefault(str(split), {})[str(probe)] = {
             **_plain_correlation(correlation(by_run, both)),
             "within_seed": _plain_correlation(correlation(within_seed(by_run), within_seed(both))),
         }
-    return found
+    return correlations
 
 
 def _plain_correlation(found: Correlation) -> dict[str, float | int | None]:
@@ -155,7 +159,7 @@ def _plain_correlation(found: Correlation) -> dict[str, float | int | None]:
 
 
 def plain(found: Estimate) -> dict[str, float | int | None]:
-    """Rounded numbers for JSON; None where there is none, e.g. the CI of one seed."""
+    """Rounded numbers for JSON; None if not finite, e.g. the CI of one seed."""
     numbers = {"mean": found.mean, "std": found.std, "ci_low": found.low, "ci_high": found.high}
     rounded = {k: round(v, 4) if np.isfinite(v) else None for k, v in numbers.items()}
     return {"n": found.n, **rounded}

@@ -1,22 +1,28 @@
-"""One run at a time: plain autograd, for a CPU core, and the reference for the fleet."""
+"""Train one run at a time with plain autograd, on a CPU core; the reference for the fleet."""
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mtcil.learning.fit import Fit, Score, Table, Trained, Training, draws, namespace, score
+from mtcil.learning.fit import Fit, Score, Table, Trained, Training, namespace, score
 from mtcil.learning.network import Network, backbone_of, copy_state, in_batches, train_mode
+from mtcil.running.batches import (
+    BLOCK,
+    columns_of,
+    drawn_numbers,
+    frozen_rows,
+    rows_of_batches,
+    training_copy,
+)
 
 T = TypeVar("T")
-DROPOUT_BLOCK = 64  # updates whose factors are drawn at once
 
 
 def follow(training: Training[T]) -> T:
-    """Train every Fit that a run yields, one after the other; the run's result."""
+    """Train every Fit that a run yields, one by one; return the run's result."""
     try:
         fit = next(training)
         while True:
@@ -26,22 +32,15 @@ def follow(training: Training[T]) -> T:
 
 
 def train(fit: Fit) -> Trained:
-    """Execute one phase.
+    """Train one phase.
 
-    The best check has the highest validation accuracy, the lowest validation loss among equals.
-    Training ends after `patience` checks without a better one. Without validation clips or
-    patience all updates are made and the last weights are kept.
-
+    The best check has the highest validation accuracy; ties go to the lowest validation loss.
+    Training stops after `patience` checks without improvement. Without validation clips or
+    patience, all updates are made and the last weights are returned.
     """
-    module = copy.deepcopy(fit.network)
-    if fit.phase.updates == 0:
-        return Trained(module.eval(), 0)
-    tables = {name: frozen_rows(fit, table) for name, table in fit.tables.items()}
-    train_mode(module, fit.frozen_blocks)
+    module = training_copy(fit)
     network = backbone_of(module)
-    if network is not None:
-        network.first = fit.frozen_blocks
-    batches = _batches(fit, tables, network)
+    batches = _batches(fit, network)
     optimiser = _optimiser(fit, module)
     numbers = namespace(fit.numbers)
     validate = _validator(fit, module)
@@ -69,67 +68,28 @@ def train(fit: Fit) -> Trained:
     return Trained(module.requires_grad_(True).eval(), update)
 
 
-def frozen_rows(fit: Fit, table: Table | None) -> Table | None:
-    """The table with what the frozen blocks make of its features, once for the whole phase."""
-    network = backbone_of(fit.network)
-    if table is None or network is None or not fit.frozen_blocks or "features" not in table.rows:
-        return table
-    maps = in_batches(lambda x: network.maps(x, 0, fit.frozen_blocks), table.rows["features"])
-    return Table({**table.rows, "features": maps}, table.share, table.draw)
-
-
-def _batches(
-    fit: Fit, tables: dict[str, Table | None], network: Network | None
-) -> Iterator[SimpleNamespace]:
-    """Batches without end: rows of each table, and dropout's factors."""
+def _batches(fit: Fit, network: Network | None) -> Iterator[SimpleNamespace]:
+    """A batch for each update: rows of each table and their random numbers."""
     streams = {
-        name: _rows(fit, name, table, network)
-        for name, table in tables.items()
-        if table is not None
+        name: None if table is None else _rows(fit, name, table, network)
+        for name, table in fit.tables.items()
     }
-    nothing = dict.fromkeys(name for name, table in tables.items() if table is None)
     while True:
-        yield SimpleNamespace(**nothing, **{name: next(rows) for name, rows in streams.items()})
+        batch = {name: None if rows is None else next(rows) for name, rows in streams.items()}
+        yield SimpleNamespace(**batch)
 
 
 def _rows(fit: Fit, name: str, table: Table, network: Network | None) -> Iterator[SimpleNamespace]:
-    places = draws(len(table), table.share, fit.seeds.generator("batches", fit.name, name))
-    factors = keep_factors(fit, name, table, network)
-    generator = fit.seeds.generator("numbers", fit.name, name)
-    device = next(iter(table.rows.values())).device
-    for rows in places:
-        at = rows.to(device)
-        found = {column: values[at] for column, values in table.rows.items()}
-        if table.draw is not None:
-            drawn = table.draw(table.share, generator)
-            found |= {column: values.to(device) for column, values in drawn.items()}
-        yield SimpleNamespace(**found, keep=next(factors))
-
-
-def keep_factors(
-    fit: Fit, name: str, table: Table, network: Network | None
-) -> Iterator[Tensor | None]:
-    """Dropout's factors of each batch: 0, or 1 / (1 - p); None without dropout."""
-    if network is None or network.dropout == 0 or "features" not in table.rows:
-        while True:
-            yield None
-    shape = (DROPOUT_BLOCK, table.share, *last_maps_shape(network, table.rows["features"]))
-    kept = 1 - network.dropout
-    generator = fit.seeds.generator("dropout", fit.name, name)
-    device = table.rows["features"].device
-    while True:
-        block = (torch.rand(shape, generator=generator) < kept).to(torch.float32).div_(kept)
-        yield from block.to(device)
-
-
-@torch.no_grad()
-def last_maps_shape(network: Network, features: Tensor) -> torch.Size:
-    """Shape of one clip's maps before pooling, for features that enter at `network.first`."""
-    was_training = network.training
-    shape = network.eval().maps(features[:1], network.first).shape[1:]
-    if was_training:
-        train_mode(network, network.first)
-    return shape
+    columns = columns_of(fit, table)
+    device = next(iter(columns.values())).device
+    blocks = drawn_numbers(fit, name, columns.get("features"), network)
+    drawn: dict[str, torch.Tensor] = {}
+    for update, rows in enumerate(rows_of_batches(fit, name, table).to(device)):
+        if update % BLOCK == 0:
+            drawn = next(blocks)
+        own = {column: values[update % BLOCK] for column, values in drawn.items()}
+        found = {column: values[rows] for column, values in columns.items()}
+        yield SimpleNamespace(**{"keep": None, **found, **own})
 
 
 def _optimiser(fit: Fit, module: nn.Module) -> torch.optim.Optimizer:
@@ -141,13 +101,10 @@ def _optimiser(fit: Fit, module: nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def _validator(fit: Fit, module: nn.Module) -> Any:
-    """() -> score on the validation clips; None where no early stopping is asked for."""
-    held = fit.validation
-    if held is None or fit.phase.patience is None:
+def _validator(fit: Fit, module: nn.Module) -> Callable[[], Score] | None:
+    """A function that scores the module on the validation clips; None without early stopping."""
+    held = fit.stopping_on
+    if held is None:
         return None
-    rows, labels = held.rows["features"], held.rows["labels"]
-    network = backbone_of(fit.network)
-    if network is not None and fit.frozen_blocks:
-        rows = in_batches(lambda x: network.maps(x, 0, fit.frozen_blocks), rows)
+    rows, labels = frozen_rows(fit, held.rows["features"]), held.rows["labels"]
     return lambda: score(in_batches(lambda part: held.logits(module, part), rows), labels)

@@ -1,4 +1,4 @@
-"""Where a run computes: the device, and how a process is set up for it."""
+"""The device of a run, and the setup of a process for it."""
 
 import os
 
@@ -9,10 +9,10 @@ from mtcil.core.processes import keep_freed_memory
 
 
 def choose_device(wanted: str) -> str:
-    """`auto` is a GPU if there is one.
+    """Name of the device; `auto` is a GPU if there is one.
 
     Raises:
-        UserError: a device that this machine does not have.
+        UserError: if this machine does not have the device.
     """
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -27,9 +27,9 @@ def choose_device(wanted: str) -> str:
 
 
 def prepare_worker(device: str) -> torch.device:
-    """One thread per process on CPU: with several runs at once more threads are slower.
+    """Use one thread per process on a CPU: with several runs at once, more threads are slower.
 
-    On a GPU deterministic algorithms are asked for, wherever there are any.
+    On a GPU, use deterministic algorithms where they exist.
     """
     if device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

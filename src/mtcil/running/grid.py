@@ -1,25 +1,54 @@
-"""Choosing a method's settings: every combination of a small grid, the best one by its average."""
+"""Choose a method's settings: the best combination of a small grid, by its average accuracy."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import pandas as pd
+from sklearn.model_selection import ParameterGrid
 
 from mtcil.core.errors import UserError
+from mtcil.learning.steps import StepTraining
 from mtcil.records.measures import average_incremental_accuracy
 from mtcil.records.tables import by_seed
+from mtcil.running.jobs import Variant
+from mtcil.settings.training import StepTrainingSettings
 
 Settings = dict[str, Any]
+Grid = Mapping[str, Sequence[Any]]
 
 
-def points_of(grid: Mapping[str, Sequence[Any]]) -> list[Settings]:
-    """Every combination of the values; one without settings for an empty grid."""
-    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+def points_of(grid: Grid) -> list[Settings]:
+    """Every combination of the values; for an empty grid, one without settings."""
+    return list(ParameterGrid(dict(grid)))
+
+
+def grid_variants(
+    grids: Mapping[str, Grid], budget: int, training: StepTraining, kept: StepTrainingSettings
+) -> list[Variant]:
+    """Every point of every method's grid, measured on validation clips.
+
+    Args:
+        kept: decides which validation clips a step may use.
+    """
+    return [
+        Variant(
+            method=method,
+            exemplars=budget,
+            settings=settings,
+            training=training,
+            validation=kept.validation,
+            validation_share=kept.validation_share,
+            stopping="fixed",
+            measured="validation",
+            name=name_of(method, settings),
+        )
+        for method, grid in grids.items()
+        for settings in points_of(grid)
+    ]
 
 
 def lines_for_settings(best: Mapping[str, Settings]) -> str:
-    """The chosen points as `comparison.tuned` of settings.yaml has them."""
+    """The chosen points in the format of `comparison.tuned` in settings.yaml."""
     lines = []
     for method, settings in best.items():
         texts = [f"{k}: {'null' if value is None else value}" for k, value in settings.items()]
@@ -28,21 +57,19 @@ def lines_for_settings(best: Mapping[str, Settings]) -> str:
 
 
 def name_of(method: str, settings: Settings) -> str:
-    """How records name a point: "lwf kd_weight=3.0 learning_rate=0.01"."""
+    """Name of a point in records: "lwf kd_weight=3.0 learning_rate=0.01"."""
     return " ".join([method, *(f"{name}={value}" for name, value in settings.items())])
 
 
-def best_points(
-    records: pd.DataFrame, grids: Mapping[str, Mapping[str, Sequence[Any]]]
-) -> dict[str, Settings]:
-    """For each method the point of the highest mean average incremental accuracy over the seeds.
+def best_points(records: pd.DataFrame, grids: Mapping[str, Grid]) -> dict[str, Settings]:
+    """For each method, the point with the highest average incremental accuracy, mean over seeds.
 
     Args:
         records: of all points, measured on validation clips; `method` is from `name_of`.
-        grids: of each method.
+        grids: by method.
 
     Raises:
-        UserError: records of a point are missing.
+        UserError: if records of a point are missing.
     """
     by_method = {name: by_seed(runs) for name, runs in records.groupby("method")}
     seeds = set(records["seed"])

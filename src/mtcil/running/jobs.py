@@ -1,4 +1,4 @@
-"""Which runs there are: what each is called, everything that it needs, and its key."""
+"""The jobs of a study: each run's name, everything that it needs, and its key."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,6 @@ from mtcil.running.keys import code_digest, digest, environment, features_digest
 from mtcil.running.schedules import compared, step_training
 from mtcil.settings.reader import build
 from mtcil.settings.sections import (
-    BaseTrainingSettings,
     DatasetSettings,
     Heads,
     NetworkSettings,
@@ -25,14 +24,16 @@ from mtcil.settings.sections import (
     SplitSettings,
 )
 from mtcil.settings.study import MULTITASK, BaseRow, Study
+from mtcil.settings.training import BaseTrainingSettings
 
-EXECUTOR = "running/alone.py"  # its code, too, is what a result depends on
+# The files that train; results depend on their code too.
+ON_CPU, ON_GPU = "running/alone.py", "running/together.py"
 Validation = Literal["all_seen", "new_only", "memory"]
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the runs of one dataset find and leave things.
+    """The folders that the runs of one dataset read and write.
 
     Attributes:
         features: the dataset's features.
@@ -45,7 +46,7 @@ class Folders:
     checkpoints: Path
 
     def resolved(self) -> "Folders":
-        """With absolute paths, for workers that run elsewhere."""
+        """The folders as absolute paths, for workers in other directories."""
         return Folders(self.features.resolve(), self.models.resolve(), self.checkpoints.resolve())
 
 
@@ -54,8 +55,8 @@ class BaseJob:
     """Everything that a worker needs to train one base model.
 
     Attributes:
-        order_seed: draws the class order.
-        file: where the model goes.
+        order_seed: seed of the class order.
+        file: path of the model.
     """
 
     name: BaseName
@@ -72,16 +73,32 @@ class BaseJob:
     device: str
     key: str
 
+    @property
+    def is_on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+    def size(self) -> int:
+        """Largest number of updates."""
+        return self.phase.updates
+
+    def data_bytes(self) -> int:
+        """Bytes of the dataset's features."""
+        return (self.folders.features / "features.npy").stat().st_size
+
+    def likeness(self) -> str:
+        """Jobs of equal text can be trained together."""
+        return f"{self.name.base} {self.name.passes}"
+
 
 @dataclass(frozen=True)
 class Variant:
-    """A method, and how its runs differ from the study's settings; None keeps the study's.
+    """A method, with changes to the study's settings; None keeps the study's setting.
 
     Attributes:
         method: a row of `methods`.
         exemplars: K.
         settings: the method's own, by name, e.g. {"losses": "CE_N+CE_O"}.
-        name: the method's name in records, where the settings must show in it.
+        name: the method's name in records, if it must show the settings.
     """
 
     method: str
@@ -106,9 +123,26 @@ class RunJob:
     checkpoint: Path
     key: str
 
+    def size(self) -> int:
+        """Largest number of updates of all incremental steps."""
+        return (len(self.plan.steps) - 1) * self.plan.training.whole.updates
+
+    def data_bytes(self) -> int:
+        """Bytes of the dataset's features."""
+        return self.base.data_bytes()
+
+    def likeness(self) -> str:
+        """Jobs of equal text can be trained together."""
+        return f"{self.plan.method} {self.plan.config} {self.plan.exemplars} {self.plan.training}"
+
+
+def executor(device: str) -> str:
+    """The file that trains on a device."""
+    return ON_GPU if device.startswith("cuda") else ON_CPU
+
 
 def base_phase(study: Study, dataset: str, row: BaseRow) -> Phase:
-    """The one phase of base training; longer for the control `longer`."""
+    """The phase of base training; longer for the control `longer`."""
     settings = study.datasets[dataset]
     phase = phase_of(study.base_training.fit, settings.updates.base)
     if row.control != "longer":
@@ -134,13 +168,13 @@ def base_jobs(
         device: "cpu", "cuda" ...
 
     Raises:
-        UserError: the features are not there.
+        UserError: if the features are missing.
     """
     folders = folders.resolved()
     settings = study.datasets[dataset]
     shared = [
         *environment(device),
-        code_digest("learning/base_step.py", "learning/split.py", EXECUTOR),
+        code_digest("learning/base_step.py", "learning/split.py", executor(device)),
         features_digest(folders.features),
         [settings.classes, settings.steps, settings.class_order],
         study.networks[settings.network],
@@ -176,10 +210,10 @@ def base_jobs(
 
 
 def run_jobs(study: Study, bases: Sequence[BaseJob], variants: Sequence[Variant]) -> list[RunJob]:
-    """A job per base model and variant; base models of one row stay together, then variants.
+    """A job per base model and variant, sorted by row of base models, then by variant.
 
     Raises:
-        UserError: a setting of a method is not right; refused before any file is read.
+        UserError: if a setting of a method is invalid; raised before any file is read.
     """
     methods = [method_settings(study, v.method, v.settings) for v in variants]
     jobs = []
@@ -187,11 +221,11 @@ def run_jobs(study: Study, bases: Sequence[BaseJob], variants: Sequence[Variant]
     for name in rows:
         for variant, (kind, config) in zip(variants, methods, strict=True):
             code = code_digest(
-                "learning/trajectory.py", f"methods/{kind}.py", "records/rows.py", EXECUTOR
+                *("learning/trajectory.py", f"methods/{kind}.py", "records/rows.py"),
+                executor(bases[0].device),
             )
-            for base in bases:
-                if base.name == name:
-                    jobs.append(_run_job(study, base, variant, kind, config, code))
+            own = [base for base in bases if base.name == name]
+            jobs += [_run_job(study, base, variant, kind, config, code) for base in own]
     return jobs
 
 
@@ -224,13 +258,13 @@ def _run_job(
 
 
 def own_training(study: Study, dataset: str) -> StepTraining:
-    """How the study learns its steps: by `step_training`, as long as the dataset's updates say."""
+    """The study's own training of steps: `step_training`, with the dataset's updates."""
     updates = study.datasets[dataset].updates
     return step_training(study.step_training, updates.head_first, updates.then_all)
 
 
 def comparison_training(study: Study, dataset: str) -> StepTraining:
-    """How methods are compared: the same updates for all."""
+    """The training of steps for comparing methods: the same updates for all."""
     how, updates = study.comparison, study.datasets[dataset].updates
     return compared(how.training, updates.compare, how.head_first_share)
 
@@ -238,13 +272,13 @@ def comparison_training(study: Study, dataset: str) -> StepTraining:
 def method_settings(
     study: Study, name: str, changed: Mapping[str, Any] | None = None
 ) -> tuple[str, Any]:
-    """The file of a method, and its settings, of its own class, some of them changed.
+    """The file of a method and its `Config`, with some settings changed.
 
     Raises:
-        UserError: no such method, no such section, or a value in it is not right.
+        UserError: if the method or its section does not exist, or a value in it is invalid.
     """
     if name not in study.methods:
-        find("methods", name)  # no such method at all: says which there are
+        find("methods", name)  # raises an error that lists the methods, if this is not one
         raise UserError(f"settings.yaml: methods.{name} is missing, but a row asks for it. Add it.")
     values = {**study.methods[name], **(changed or {})}
     kind = values.pop("kind", name)

@@ -1,7 +1,7 @@
 """The key of a run: a hash of everything that its result depends on.
 
-A run whose key stands in the records is finished, on whatever machine it was learnt. Comments,
-docstrings and layout of the code are left out, so that editing them trains nothing.
+A run is finished if its key is in the records, on whatever machine it was learnt. Comments,
+docstrings and code layout are not hashed, so that editing them retrains nothing.
 """
 
 import ast
@@ -20,12 +20,12 @@ from mtcil.core.errors import UserError
 from mtcil.core.files import file_digest
 from mtcil.core.lookup import PACKAGE_DIR, files_reached
 
-# Their values go into a run's key themselves, so their source need not.
+# Their values are part of a run's key, so their source need not be.
 OF_VALUES = {*(PACKAGE_DIR / "settings").glob("*.py"), PACKAGE_DIR / "core" / "errors.py"}
 
 
 def digest(*parts: Any) -> str:
-    """Hash of plain values and dataclasses: equal parts give an equal key on any machine."""
+    """Hash of plain values and dataclasses; equal parts have equal hashes on any machine."""
     text = json.dumps(parts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -33,12 +33,12 @@ def digest(*parts: Any) -> str:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    raise TypeError(f"{type(value).__name__} has no plain form to hash.")
+    raise TypeError(f"{type(value).__name__} cannot be hashed: it is not a plain value.")
 
 
 @functools.cache
 def code_digest(*starts: str) -> str:
-    """Hash of the code that the given files reach, themselves included.
+    """Hash of the code of the given files and of all files that they import.
 
     Args:
         starts: files of the package, e.g. "learning/base_step.py".
@@ -63,7 +63,7 @@ def code_of(file: Path) -> str:
 
 
 def environment(device: str) -> list[str]:
-    """Versions and the kind of device: numbers may differ in the last bits between them."""
+    """Versions and kind of device; the last bits of results may depend on them."""
     kind = device.split(":")[0]
     hardware = torch.cuda.get_device_name() if kind == "cuda" else platform.machine()
     return [torch.__version__, np.__version__, kind, hardware]
@@ -73,7 +73,7 @@ def features_digest(features_dir: Path) -> list[str]:
     """Checksums of the features and the clip table.
 
     Raises:
-        UserError: they are not there.
+        UserError: if they are missing.
     """
     files = [features_dir / "features.npy", features_dir / "clips.csv"]
     for file in files:

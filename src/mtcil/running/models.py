@@ -1,4 +1,4 @@
-"""Files of base models: tensors, text and numbers, with the key of what they were learnt from."""
+"""Files of base models: tensors, text and numbers, with the model's key."""
 
 import io
 import pickle
@@ -13,7 +13,7 @@ from mtcil.core.files import whole_file
 from mtcil.learning.network import Network, copy_state, network_from_state
 from mtcil.settings.sections import NetworkSettings
 
-# What reading a file raises that is damaged, or holds more than tensors and plain values.
+# Raised when a file is damaged or contains more than tensors and plain values.
 UNREADABLE = (
     OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError,
     pickle.UnpicklingError, zipfile.BadZipFile,
@@ -22,15 +22,13 @@ AGAIN = "Train it again: dvc repro train_base --force."
 
 
 def save_model(network: Network, updates: int, key: str, path: Path) -> None:
-    """Save a base model and the updates that made it, whole or not at all.
+    """Save a base model and its number of updates atomically.
 
-    The same model has the same bytes.
-
-    Into memory first: given a path, torch writes its name inside, and a full disk would be
-    torch's RuntimeError about positions.
+    Equal models have equal bytes. The file is made in memory first: given a path, torch would
+    write its name into the file, and raise a RuntimeError about positions if the disk is full.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: if it cannot be written.
     """
     memory = io.BytesIO()
     state = {name: value.cpu() for name, value in copy_state(network).items()}
@@ -40,7 +38,7 @@ def save_model(network: Network, updates: int, key: str, path: Path) -> None:
 
 
 def saved_updates(path: Path, key: str) -> int | None:
-    """Updates of the base model that `path` holds; None if it is damaged, or of another key."""
+    """Number of updates of the base model at `path`; None if it is damaged or has another key."""
     try:
         content = _load(path)
         return int(content["updates"]) if content["key"] == key else None
@@ -51,33 +49,32 @@ def saved_updates(path: Path, key: str) -> int | None:
 def read_model(
     path: Path, key: str, network: NetworkSettings, n_base: int, device: torch.device
 ) -> tuple[Network, int]:
-    """The base model of a key, of `n_base` classes, in eval mode, and the
-    updates that made it; reading it executes nothing.
+    """Read a base model in eval mode, and its number of updates; no code in the file is executed.
 
     Raises:
-        UserError: the file is missing or damaged, or holds something else.
+        UserError: if the file is missing or damaged, or the key or `n_base` differs.
     """
     try:
         content = _load(path)
         if content["key"] != key:
-            raise UserError(f"{path}: the base model is of other settings, code or device. {AGAIN}")
+            raise UserError(f"{path} was trained with other settings, code or device. {AGAIN}")
         model = network_from_state(network, content["network"]).to(device).eval()
         if model.n_classes != n_base:
-            raise ValueError(f"a base model of {model.n_classes} classes")
+            raise ValueError(f"the base model has {model.n_classes} classes")
         return model, int(content["updates"])
-    except UNREADABLE as error:  # its name only: torch's text advises to load it unsafely
+    except UNREADABLE as error:  # only its name: torch's text advises unsafe loading
         raise UserError(
             f"{path}: the base model cannot be read ({type(error).__name__}). {AGAIN}"
         ) from error
 
 
 def _load(file: Path) -> dict[str, Any]:
-    """Tensors and plain values; torch itself would not see a damaged byte among the weights."""
+    """Read tensors and plain values; check the sums, because torch ignores damaged weights."""
     with zipfile.ZipFile(file) as archive:
         damaged = archive.testzip()
     if damaged is not None:
-        raise ValueError(f"{damaged} does not fit its checksum")
+        raise ValueError(f"{damaged} does not match its checksum")
     content = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(content, dict):
-        raise ValueError("no mapping")
+        raise ValueError("not a mapping")
     return content

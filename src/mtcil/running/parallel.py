@@ -6,7 +6,7 @@ from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
-from mtcil.core.processes import deaf_children, give_back_memory, start_worker
+from mtcil.core.processes import give_back_memory, jobs_at_once, start_worker
 from mtcil.settings.sections import MachineSettings
 
 
@@ -18,7 +18,7 @@ def run_all(
     With one job everything runs in this process. Under `loky` each worker is a process with
     one thread per library; under `dask` the tasks go to the cluster at `machine.scheduler`.
     """
-    n_jobs = machine.jobs or os.cpu_count() or 1
+    n_jobs = jobs_at_once(machine.jobs)
     if machine.backend == "dask":
         yield from _run_on_dask(function, tasks, machine)
         return
@@ -29,9 +29,7 @@ def run_all(
     watch = {"initializer": start_worker, "initargs": (os.getpid(),)}
     with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1, **watch):
         parallel = Parallel(return_as="generator_unordered", batch_size=1)
-        with deaf_children():
-            results = parallel(delayed(_in_worker)(function, *task) for task in tasks)
-        yield from results
+        yield from parallel(delayed(_in_worker)(function, *task) for task in tasks)
 
 
 def _in_worker(function: Callable[..., Any], *task: Any) -> Any:

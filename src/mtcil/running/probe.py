@@ -1,4 +1,4 @@
-"""Probe base models: which probes there are to run, and running those that are not finished."""
+"""Probe base models: list the probes to run, and run those that are not finished."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ def probe_jobs(probes: Mapping[str, Mapping[str, Any]], bases: Sequence[BaseJob]
     """A job per base model.
 
     Args:
-        probes: settings of each probe by its name, as they stand in `settings.yaml`.
+        probes: settings of each probe by its name, as in `settings.yaml`.
 
     Raises:
-        UserError: no such probe, or a setting of it is not right.
+        UserError: if a probe does not exist, or one of its settings is invalid.
     """
     built = []
     for name, values in probes.items():
@@ -53,7 +53,7 @@ def probe_jobs(probes: Mapping[str, Mapping[str, Any]], bases: Sequence[BaseJob]
 
 
 def known_probes(folder: Path, dataset: str) -> dict[str, list[Record]]:
-    """Records of finished probes by key; a missing or damaged table counts as none.
+    """Records of finished probes by key; a missing or damaged table counts as empty.
 
     Args:
         folder: of the stage.
@@ -62,14 +62,14 @@ def known_probes(folder: Path, dataset: str) -> dict[str, list[Record]]:
         table = read_records(folder, dataset)
     except UserError:
         return {}
-    table = table.drop_duplicates(["key", "scope", "step"])  # equal base models, equal keys
+    table = table.drop_duplicates(["key", "scope", "step"])  # equal base models have equal keys
     return {str(key): rows.to_dict("records") for key, rows in table.groupby("key")}
 
 
 def probe_all(
     jobs: Sequence[ProbeJob], machine: MachineSettings, known: Mapping[str, list[Record]]
 ) -> list[Record]:
-    """Run the probes that are not known yet; the records of all, in the order of the jobs."""
+    """Run the probes that are not known yet; return all records, in the order of the jobs."""
     records = {} if machine.fresh else dict(known)
     missing = [
         ProbeJob(job.base, {key: p for key, p in job.probes.items() if key not in records})

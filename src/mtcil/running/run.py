@@ -1,24 +1,26 @@
-"""Perform jobs: those that are not finished, as many at once as the machine may."""
+"""Run the jobs that are not finished, several at once if the machine settings allow."""
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from tqdm import tqdm
 
-from mtcil.core.files import write_text
+from mtcil.core.errors import UserError
+from mtcil.core.files import remove_parts, write_text
 from mtcil.core.lookup import find
 from mtcil.core.randomness import numpy_generator
-from mtcil.learning.base_step import learn_base
-from mtcil.learning.clips import of_labels
-from mtcil.learning.fit import Fit, Seeds, logged
+from mtcil.learning.base_step import BasePlan, base_clips, learn_base
+from mtcil.learning.fit import Phases, Seeds, Training, logged
 from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network
 from mtcil.learning.protocol import draw_tasks
-from mtcil.learning.split import load_split
+from mtcil.learning.split import SplitData, load_split
 from mtcil.learning.steps import Method
-from mtcil.learning.trajectory import Run, trajectory
+from mtcil.learning.trajectory import Run, StepResult, trajectory
 from mtcil.records.rows import TABLES, Rows, step_rows
 from mtcil.running.alone import follow
 from mtcil.running.device import prepare_worker
@@ -29,22 +31,29 @@ from mtcil.running.parallel import run_all
 from mtcil.settings.sections import MachineSettings
 
 Job = TypeVar("Job")
+T = TypeVar("T")
+FleetJob = TypeVar("FleetJob", BaseJob, RunJob)
+Load = Callable[[BaseJob], SplitData]
 
 
 def train_all(jobs: Sequence[BaseJob], machine: MachineSettings) -> list[int]:
-    """Train the base models whose files are not there yet; returns the updates of each."""
+    """Train the base models that have no file yet; return the updates of all."""
     updates = {}
     if not machine.fresh:
         updates = {job.file: saved_updates(job.file, job.key) for job in jobs}
     missing = [job for job in jobs if updates.get(job.file) is None]
     print(f"{len(jobs)} base models, {len(missing)} of them to train", file=sys.stderr)
-    for job, trained in perform(train_one_base, missing, machine, "base models"):
+    if missing and missing[0].is_on_gpu:
+        done = perform_as_fleets(missing, base_training, save_base, "base models")
+    else:
+        done = perform(train_one_base, missing, machine, "base models", BaseJob.size)
+    for job, trained in done:
         updates[job.file] = trained
     return [updates[job.file] or 0 for job in jobs]
 
 
 def remove_others(folder: Path, jobs: Sequence[BaseJob]) -> None:
-    """Remove base models that no job names: of rows and seeds that are gone."""
+    """Remove base models without a job, e.g. of deleted rows or seeds."""
     wanted = {job.file for job in jobs}
     for file in sorted(folder.resolve().rglob("*.pt")):
         if file not in wanted:
@@ -54,57 +63,91 @@ def remove_others(folder: Path, jobs: Sequence[BaseJob]) -> None:
 
 
 def train_one_base(job: BaseJob) -> tuple[BaseJob, int]:
-    """Train one base model and save it; returns the updates made."""
-    device = prepare_worker(job.device)
-    data = load_split(
-        job.folders.features, job.dataset, job.split, job.seed, device, job.order_seed
-    )
-    n_base = job.dataset.steps[0]
-    log: list[tuple[Fit, int]] = []
-    steps = learn_base(
-        data.train[of_labels(data.train, 0, n_base)],
-        data.validation[of_labels(data.validation, 0, n_base)],
-        draw_tasks(job.heads, n_base, numpy_generator(job.seed, "tasks")),
-        job.name.passes,
-        job.network,
-        job.training,
-        job.phase,
-        Seeds(job.seed, 0),
+    """Train one base model and save it; return the number of updates."""
+    return job, save_base(job, follow(base_training(job, load_data)))
+
+
+def base_training(job: BaseJob, load: Load) -> Training[tuple[Network, Phases]]:
+    """The training of one base model, with its cost."""
+    data, n_base = load(job), job.dataset.steps[0]
+    plan = BasePlan(
+        tasks=draw_tasks(job.heads, n_base, numpy_generator(job.seed, "tasks")),
+        passes=job.name.passes,
+        network=job.network,
+        training=job.training,
+        phase=job.phase,
         shuffled_labels=job.name.control == "shuffled_labels",
     )
-    network = follow(logged(steps, log))
-    updates = sum(made for _, made in log)
+    train, validation = base_clips(data.train, n_base), base_clips(data.validation, n_base)
+    phases = Phases()
+    steps = learn_base(train, validation, plan, Seeds(job.seed, 0))
+    network = yield from logged(steps, phases)
+    return network, phases
+
+
+def save_base(job: BaseJob, trained: tuple[Network, Phases]) -> int:
+    """Save a base model; return the number of updates.
+
+    Raises:
+        UserError: if its training diverged.
+    """
+    network, phases = trained
+    if phases.diverged:
+        raise UserError(
+            f"Training the base model {job.name.base} of {job.name.dataset}, seed {job.seed}, "
+            "diverged: its weights are no longer finite. Lower base_training.fit.learning_rate."
+        )
+    updates = sum(phases.updates.values())
     save_model(network, updates, job.key, job.file)
-    return job, updates
+    return updates
 
 
 def learn_all(jobs: Sequence[RunJob], machine: MachineSettings, known: Mapping[str, Rows]) -> Rows:
-    """Learn the runs that are not known yet; the records of all, in the order of the jobs.
+    """Learn the runs that are not known yet; return all records, in the order of the jobs.
 
-    A finished run is saved at once, so that a killed stage loses at most the runs in flight.
+    A finished run is saved at once, so that a killed stage loses only unfinished runs.
 
     Args:
-        known: records of finished runs by key, from the stage's own tables.
+        known: records of finished runs by key.
     """
     records = {} if machine.fresh else _finished(jobs, known)
     missing = {job.key: job for job in jobs if job.key not in records}
     print(f"{len(jobs)} runs, {len(missing)} of them to learn", file=sys.stderr)
-    for job, rows in perform(learn_one_run, list(missing.values()), machine, "runs"):
-        records[job.key] = rows
-    return {
+    left = list(missing.values())
+    if left and left[0].base.is_on_gpu:
+        done = perform_as_fleets(left, run_training, save_run, "runs")
+    else:
+        done = perform(learn_one_run, left, machine, "runs", RunJob.size)
+    for job, found in done:
+        records[job.key] = found
+    rows = {
         table: [{**row, **vars(job.run)} for job in jobs for row in records[job.key][table]]
         for table in TABLES
     }
+    _warn_of_diverged(rows["records"])
+    return rows
+
+
+def _warn_of_diverged(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print one line for each method with runs that diverged."""
+    methods = Counter(row["method"] for row in records if row["diverged"] == 1)
+    for method, n in methods.items():
+        print(
+            f"warning: {method} diverged in {n} of its steps: its weights are no longer finite and "
+            "accuracy is at chance level. Lower its learning rate or the weights of its losses.",
+            file=sys.stderr,
+        )
 
 
 def forget_checkpoints(jobs: Sequence[RunJob]) -> None:
-    """Remove the files of finished runs, which are in the records now."""
+    """Remove the checkpoints of finished runs; the records contain them now."""
     for job in jobs:
         job.checkpoint.unlink(missing_ok=True)
+        remove_parts(job.checkpoint.parent, job.checkpoint.name)  # of a worker that was killed
 
 
 def _finished(jobs: Sequence[RunJob], known: Mapping[str, Rows]) -> dict[str, Rows]:
-    """Records of the jobs that are finished: in the stage's tables, or saved by a killed stage."""
+    """Records of the finished jobs, from `known` or saved by a killed stage."""
     found: dict[str, Rows] = {}
     for job in jobs:
         rows = known.get(job.key) or _read_checkpoint(job)
@@ -114,18 +157,18 @@ def _finished(jobs: Sequence[RunJob], known: Mapping[str, Rows]) -> dict[str, Ro
 
 
 def _are_all(rows: Rows, n_steps: int) -> bool:
-    """Whether no row of a run is missing."""
+    """Whether all rows of a run are present."""
     wanted = {"records": n_steps, "matrix": n_steps * (n_steps + 1) // 2, "confusion": n_steps}
     return {table: len(rows[table]) for table in TABLES} == wanted
 
 
 def _save_checkpoint(job: RunJob, rows: Rows) -> None:
-    """With a checksum: a damaged digit must not become a result."""
+    """Save rows with a checksum, so that a damaged digit cannot become a result."""
     write_text(job.checkpoint, json.dumps({"rows": rows, "checksum": digest(job.key, rows)}))
 
 
 def _read_checkpoint(job: RunJob) -> Rows | None:
-    """Records of a finished run; None if there are none, or they are damaged."""
+    """Records of a finished run; None if missing or damaged."""
     try:
         content = json.loads(job.checkpoint.read_text("utf-8"))
         rows: Rows = content["rows"]
@@ -136,17 +179,32 @@ def _read_checkpoint(job: RunJob) -> Rows | None:
 
 def learn_one_run(job: RunJob) -> tuple[RunJob, Rows]:
     """Learn all incremental steps of one run and save its records."""
+    return job, save_run(job, follow(run_training(job, load_data)))
+
+
+def run_training(job: RunJob, load: Load) -> Training[list[StepResult]]:
+    """The training of all incremental steps of one run."""
     base, plan = job.base, job.plan
-    device = prepare_worker(base.device)
-    data = load_split(
-        base.folders.features, base.dataset, base.split, base.seed, device, base.order_seed
-    )
-    method = cast(Method, find("methods", plan.method))
+    data, method = load(base), cast(Method, find("methods", plan.method))
+    device = data.train.features.device
     network, updates = read_model(base.file, base.key, plan.network, plan.steps[0], device)
-    results = follow(trajectory(Run(data, plan, method, base.seed), Learner(network), updates))
-    rows = step_rows(job.run, plan.steps, results, job.key)
+    run = Run(data, plan, method, base.seed)
+    return (yield from trajectory(run, Learner(network), updates))
+
+
+def save_run(job: RunJob, results: list[StepResult]) -> Rows:
+    """Save the records of one run, so that a killed stage does not lose them; return them."""
+    rows = step_rows(job.run, job.plan.steps, results, job.key)
     _save_checkpoint(job, rows)
-    return job, rows
+    return rows
+
+
+def load_data(job: BaseJob) -> SplitData:
+    """The clips of a base model's dataset, split for its seed, on the job's device."""
+    device = prepare_worker(job.device)
+    return load_split(
+        job.folders.features, job.dataset, job.split, job.seed, device, job.order_seed
+    )
 
 
 def perform(
@@ -154,8 +212,51 @@ def perform(
     jobs: Sequence[Job],
     machine: MachineSettings,
     title: str,
+    size: Callable[[Job], int] = lambda job: 1,
 ) -> Iterator[tuple[Job, Any]]:
-    """Results as they come, under a bar; no worker is started where there is nothing to do."""
-    if jobs:
-        results = run_all(function, [(job,) for job in jobs], machine)
-        yield from tqdm(results, desc=title, total=len(jobs), disable=None)
+    """Yield results as jobs finish, with a progress bar; without jobs, no worker is started.
+
+    Args:
+        size: of a job, for the remaining time of the bar.
+    """
+    if not jobs:
+        return
+    results = run_all(function, [(job,) for job in jobs], machine)
+    with _bar(sum(map(size, jobs)), title) as bar:
+        for done, (job, result) in enumerate(results, start=1):
+            bar.set_description(f"{title} {done}/{len(jobs)}", refresh=False)
+            bar.update(size(job))
+            yield job, result
+
+
+def perform_as_fleets(
+    jobs: Sequence[FleetJob],
+    begin: Callable[[FleetJob, Load], Training[T]],
+    end: Callable[[FleetJob, T], Any],
+    title: str,
+) -> Iterator[tuple[FleetJob, Any]]:
+    """The same on a GPU: many runs at once in this process; runs of one seed share their clips."""
+    from mtcil.running.together import follow_all, n_at_once
+
+    jobs = sorted(jobs, key=lambda job: job.likeness())
+    n_jobs, done = len(jobs), 0
+    with _bar(sum(job.size() for job in jobs), title) as bar:
+        while jobs:
+            n = n_at_once(jobs[0].data_bytes())
+            part, jobs = jobs[:n], jobs[n:]
+            loaded: dict[Any, SplitData] = {}
+
+            def load(job: BaseJob, loaded: dict[Any, SplitData] = loaded) -> SplitData:
+                of = (job.split, job.seed, job.order_seed)
+                return loaded.get(of) or loaded.setdefault(of, load_data(job))
+
+            trainings = {i: begin(job, load) for i, job in enumerate(part)}
+            for i, result in follow_all(trainings, bar.update):
+                done += 1
+                bar.set_description(f"{title} {done}/{n_jobs}")
+                yield part[i], end(part[i], result)
+
+
+def _bar(total: int, title: str) -> "tqdm[Any]":
+    """A progress bar that counts the sizes of jobs: updates, or one per job."""
+    return tqdm(desc=title, total=total, unit_scale=True, disable=None)

@@ -4,18 +4,14 @@ from dataclasses import replace
 
 from mtcil.learning.fit import Phase, phase_of, updates_of
 from mtcil.learning.steps import StepTraining
-from mtcil.settings.sections import (
-    DatasetSettings,
-    ScheduleRates,
-    SplitShares,
-    StepTrainingSettings,
-)
+from mtcil.settings.sections import DatasetSettings, SplitShares
+from mtcil.settings.training import ScheduleRates, StepTrainingSettings
 
 
 def step_training(settings: StepTrainingSettings, head_first: int, then_all: int) -> StepTraining:
-    """How a step is learnt, in so many updates of each phase.
+    """The training of a step, with this many updates per phase.
 
-    A method with one phase gets as many updates as the two together, at the second's rate.
+    A method with one phase gets the updates of both, at the second phase's rate.
     """
     return StepTraining(
         sgd=settings.sgd,
@@ -27,16 +23,16 @@ def step_training(settings: StepTrainingSettings, head_first: int, then_all: int
 
 
 def compared(settings: StepTrainingSettings, updates: int, share: float) -> StepTraining:
-    """The same where methods are compared: so many updates for each, whatever its phases."""
+    """The same for comparing methods: this many updates in total, whatever the phases."""
     first = round(share * updates)
     return step_training(settings, first, updates - first)
 
 
 def updates_of_epochs(epochs: int, dataset: DatasetSettings, split: SplitShares, batch: int) -> int:
-    """The paper counts in epochs over the clips of a step's new classes.
+    """Convert epochs over the clips of a step's new classes, which the paper counts, to updates.
 
     Args:
-        batch: new clips of each update.
+        batch: new clips per update.
     """
     n_classes = dataset.steps[min(1, len(dataset.steps) - 1)]
     return updates_of(epochs, round(split.train * n_classes * dataset.clips_per_class), batch)
@@ -45,15 +41,16 @@ def updates_of_epochs(epochs: int, dataset: DatasetSettings, split: SplitShares,
 def scheduled(
     training: StepTraining, schedule: str, updates: int | None, rates: ScheduleRates
 ) -> StepTraining:
-    """A step with another schedule, another end, or both (paper, section 3.3).
+    """The training of a step with another schedule, another end, or both (paper, section 3.3).
 
     Args:
         training: the study's; its two phases are the two steps of fine-tuning.
-        schedule: `two_step`: the frozen phase, then all layers, as `training` says;
-            `cosine`: all layers from the start at the large rate, falling along a cosine;
-            `small`: all layers from the start at the small rate.
-        updates: this many in all and no early stopping; `two_step` shares them out between its
-            phases as `training` does. None: early stopping, at most as many as `training` allows.
+        schedule: `two_step`: the frozen phase, then all layers, as in `training`;
+            `cosine`: all layers from the start, the large rate falling along a cosine;
+            `small`: all layers from the start, at the small rate.
+        updates: total number of updates, without early stopping; `two_step` divides them between
+            its phases in the same ratio as `training`. None: early stopping, with the updates of
+            `training` as the limit.
     """
     head_first, then_all = training.head_first, training.then_all
     most = head_first.updates + then_all.updates

@@ -8,22 +8,23 @@ from dataclasses import dataclass, replace
 import torch
 
 from mtcil.core.randomness import numpy_generator
-from mtcil.learning.base_step import learn_base
+from mtcil.learning.base_step import BasePlan, learn_base
 from mtcil.learning.clips import Clips
-from mtcil.learning.fit import Seeds, logged, phase_of
+from mtcil.learning.fit import Phases, Seeds, logged, phase_of
 from mtcil.learning.protocol import draw_tasks
 from mtcil.running.alone import follow
-from mtcil.settings.sections import BaseTrainingSettings, Heads, NetworkSettings
+from mtcil.settings.sections import Heads, NetworkSettings
+from mtcil.settings.training import BaseTrainingSettings
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One epoch of one heads setting.
+    """Time of one epoch with one heads setting.
 
     Attributes:
-        round: in which turn it was timed.
-        seconds: of the clock.
-        cpu_seconds: of this process; what to compare where the machine does other work.
+        round: number of the round.
+        seconds: wall-clock time.
+        cpu_seconds: CPU time of this process; compare this if the machine has other work.
     """
 
     heads: str
@@ -40,12 +41,12 @@ def time_heads(
     network: NetworkSettings,
     settings: BaseTrainingSettings,
 ) -> list[Timing]:
-    """Time an epoch of every heads setting in turns, so that a slow minute falls on all alike.
+    """Time an epoch of every heads setting in turn, so that a slow minute affects all equally.
 
-    An epoch is as many updates as pass all training clips through the full head. Each setting is
-    timed with `separate` passes and with a `shared` one, except for `all`, where separate passes
-    are what the paper calls infeasible. Validation is left out; what starting takes is
-    subtracted: two epochs are timed, and one.
+    In an epoch, all training clips pass through the full head once. Each setting is timed with
+    `separate` passes and with a `shared` one, except for `all`: the paper calls its separate
+    passes infeasible. Validation is not timed. The start-up time is subtracted: two epochs
+    and one epoch are timed.
 
     Args:
         train: training clips of the base classes.
@@ -58,25 +59,24 @@ def time_heads(
         if (text, passes) != ("all", "separate")
     ]
     epoch = math.ceil(len(train) / settings.sgd.batch)
-    none = train[train.labels.new_empty(0)]
+    fit = replace(settings.fit, patience=None)
     found = []
     for turn in range(rounds):
         for text, passes in cases:
             tasks = draw_tasks(Heads.parse(text, n_base), n_base, numpy_generator(0, "tasks"))
-
-            def clocks(
-                n_epochs: int, tasks: list[tuple[int, ...]] = tasks, passes: str = passes
-            ) -> tuple[float, float]:
-                phase = phase_of(replace(settings.fit, patience=None), n_epochs * epoch)
-                steps = learn_base(
-                    train, none, tasks, passes, network, settings, phase, Seeds(0, 0)
-                )
-                wall, cpu = time.perf_counter(), time.process_time()
-                follow(logged(steps, []))
-                if train.features.is_cuda:
-                    torch.cuda.synchronize()
-                return time.perf_counter() - wall, time.process_time() - cpu
-
-            (wall, cpu), (wall_2, cpu_2) = clocks(1), clocks(2)
+            plan = BasePlan(tasks, passes, network, settings, phase_of(fit, epoch))
+            wall, cpu = _clocks(train, plan)
+            plan = replace(plan, phase=phase_of(fit, 2 * epoch))
+            wall_2, cpu_2 = _clocks(train, plan)
             found.append(Timing(text, passes, turn, wall_2 - wall, cpu_2 - cpu))
     return found
+
+
+def _clocks(train: Clips, plan: BasePlan) -> tuple[float, float]:
+    """Wall-clock and CPU seconds for one base model."""
+    steps = learn_base(train, train[train.labels.new_empty(0)], plan, Seeds(0, 0))
+    wall, cpu = time.perf_counter(), time.process_time()
+    follow(logged(steps, Phases()))
+    if train.features.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - wall, time.process_time() - cpu

@@ -45,8 +45,8 @@ def read_study(path: Path) -> Study:
     merged = _merged(shared, overrides)
     study, found = check(Study, values | {key: merged[key] for key in SHARED if key in merged})
     if study is not None and not mistakes:
-        found = list(cross_references(study))
-    for place, text in found:
+        found = [*cross_references(study), *_check_features(study, shared.get("features"), name)]
+    for place, text in dict.fromkeys(found):  # several rows may make one mistake show
         if not place or place[0] not in SHARED:
             mistakes.append((str(path), place, text))
         elif _goes_along(overrides, place) or not _goes_along(shared, place[:-1]):
@@ -78,6 +78,17 @@ def _check_keys(params: Mapping[str, Any], settings: str) -> Iterator[tuple[Plac
         for key in overrides:
             if key not in SHARED:
                 yield ("overrides", str(key)), _unknown(SHARED)
+
+
+def _check_features(study: Study, shared: Any, settings: str) -> Iterator[tuple[Place, str]]:
+    """Features that a dataset takes and that only `overrides` has: DVC looks for the others."""
+    for name, dataset in study.datasets.items():
+        if dataset.features in study.features and dataset.features not in shared:
+            yield (
+                ("datasets", name, "features"),
+                f"{dataset.features} is in overrides only. Add it to {settings}, or take one of "
+                f"{', '.join(shared)} and change its numbers in overrides.",
+            )
 
 
 def _unknown(known: tuple[str, ...]) -> str:

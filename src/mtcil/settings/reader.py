@@ -70,6 +70,8 @@ def read_json(path: Path, remedy: str = "Make it again: dvc repro.") -> dict[str
     """
     try:
         content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file. {remedy}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error}). {remedy}") from error
     if not isinstance(content, dict):

@@ -10,6 +10,10 @@ Mistake = tuple[Place, str]
 SECTIONS_FROM_BASES = (
     *("exemplar_sweeps", "loss_ablations", "epoch_sweeps", "comparisons", "base_probes"),
 )
+# They are about incremental steps.
+SECTIONS_OF_STEPS = (
+    *("exemplar_sweeps", "loss_ablations", "epoch_sweeps", "tunings", "comparisons"),
+)
 
 
 def cross_references(study: Study) -> Iterator[Mistake]:
@@ -29,7 +33,11 @@ def cross_references(study: Study) -> Iterator[Mistake]:
             (places[0], name),
             f"there is no datasets.{name}. Remove {name} from {', '.join(places)}, or add it.",
         )
-    for dataset in study.datasets:
+    for dataset, of in study.datasets.items():
+        for section in SECTIONS_OF_STEPS:
+            if len(of.steps) == 1 and dataset in getattr(study, section):
+                text = f"datasets.{dataset}.steps has only a base step. Remove {dataset} here."
+                yield (section, dataset), text
         yield from _check_bases(study, dataset)
         for section in SECTIONS_FROM_BASES:
             if dataset in getattr(study, section):
@@ -61,7 +69,8 @@ def _check_dataset(study: Study, name: str, dataset: DatasetSettings) -> Iterato
         yield ("datasets", name, "network"), text
     if features is None or network is None:
         return
-    if min(network.left_of(features.n_frames), network.left_of(features.n_bins)) < 1:
+    n_left = network.left_of(features.n_frames) * network.left_of(features.n_bins)
+    if n_left < 1:
         yield (
             ("networks", dataset.network, "pools"),
             f"leave nothing of the {features.n_frames} frames x {features.n_bins} bins of "
@@ -73,6 +82,12 @@ def _check_dataset(study: Study, name: str, dataset: DatasetSettings) -> Iterato
     ):
         if training.frozen_blocks > len(network.channels):
             yield place, f"is more than networks.{dataset.network} has blocks."
+        if n_left == 1 and training.sgd.batch // 2 < 2:  # new clips and memory may pass apart
+            yield (
+                (*place[:-1], "sgd", "batch"),
+                f"must be 4 or more: networks.{dataset.network} leaves one value of each channel "
+                f"of features.{dataset.features}, and BatchNorm needs two in half a batch.",
+            )
 
 
 def _check_heads(study: Study, dataset: str, heads: str, place: Place) -> Iterator[Mistake]:
@@ -93,6 +108,8 @@ def _check_seeds(
 
 def _check_bases(study: Study, dataset: str) -> Iterator[Mistake]:
     rows = study.base_models.get(dataset, {})
+    if dataset in study.base_models and not rows:
+        yield ("base_models", dataset), f"has no row. Name one, or remove {dataset} here."
     for name, row in rows.items():
         place: Place = ("base_models", dataset, name)
         yield from _check_heads(study, dataset, row.heads, (*place, "heads"))
@@ -129,6 +146,8 @@ def _check_row(study: Study, section: str, dataset: str, row: FromBases) -> Iter
 def _check_tuning(study: Study, dataset: str, row: Tuning) -> Iterator[Mistake]:
     place: Place = ("tunings", dataset)
     rows = study.base_models.get(dataset, {})
+    if not study.comparison.grids:
+        yield place, "comparison.grids is empty. Name a method there, or remove the row."
     if row.base not in rows:
         text = f"there is no base_models.{dataset}.{row.base}. There are: {_list(rows)}."
         yield (*place, "base"), text

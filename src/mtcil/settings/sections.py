@@ -5,11 +5,13 @@ stages that draw or summarise must not import torch. What each number is for, an
 the paper's or ours, stands beside it in the file.
 """
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from mtcil.settings.reader import STRICT
@@ -27,6 +29,10 @@ SplitKind = Literal["random", "group"]  # by clip (the paper), or by speaker / r
 RowName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 # `-S base_models.gsc.single.heads=5` writes the number 5.
 HeadsText = Annotated[str, BeforeValidator(lambda v: str(v) if type(v) is int else v)]
+
+
+# A name from a file system: macOS may store an umlaut as a letter and two dots.
+Name = Annotated[str, AfterValidator(lambda text: unicodedata.normalize("NFC", text))]
 
 
 def require(condition: bool, message: str) -> None:
@@ -59,16 +65,18 @@ class DatasetSettings:
     """A dataset, its classes and its protocol."""
 
     kind: str  # a file of mtcil/datasets
-    classes: tuple[str, ...]
+    classes: tuple[Name, ...]
     clips_per_class: Annotated[int, Field(ge=10)]  # at most; which ones is fixed, not per seed
     steps: tuple[Whole, ...]  # classes per step; first the base step
     exemplars: Count  # K, all old classes together
     updates: UpdateSettings
     features: str  # a row of `features`
     network: str  # a row of `networks`
-    class_order: tuple[str, ...] | None  # null: drawn per seed
+    class_order: tuple[Name, ...] | None  # null: drawn per seed
     folds: tuple[int, ...] | None  # the dataset's own folds to take clips from; null: all
-    exclude: tuple[str, ...]  # ids of clips to leave out, e.g. damaged ones
+    exclude: tuple[Name, ...]  # ids of clips to leave out, e.g. damaged ones
+    # Finds the speaker or recording in a file's name, e.g. "^([^_]+)_"; null: the dataset does.
+    group: str | None = None
 
     def __post_init__(self) -> None:
         require(len(self.classes) >= 2, "classes: name at least two.")
@@ -92,12 +100,25 @@ class DatasetSettings:
             self.class_order is None or sorted(self.class_order) == sorted(self.classes),
             "class_order must name each class once, or be null.",
         )
+        require(
+            self.group is None or has_one_group(self.group),
+            "group must be null, or a regular expression with one pair of parentheses around the "
+            'speaker or recording, e.g. "^([^_]+)_".',
+        )
         require(self.folds is None or len(self.folds) >= 1, "folds: name at least one, or null.")
 
 
 def _can_be_a_folder(name: str) -> bool:
     plain = name.isprintable() and name == name.strip() and "/" not in name
     return plain and name not in ("", ".", "..")
+
+
+def has_one_group(pattern: str) -> bool:
+    """Whether a text is a regular expression with one pair of parentheses."""
+    try:
+        return re.compile(pattern).groups == 1
+    except re.error:
+        return False
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -192,63 +213,11 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class PhaseSettings:
-    """One stretch of training, with one learning-rate curve and early stopping.
-
-    Its length is the dataset's; validation is looked at 20 times, evenly over it.
-    """
-
-    patience: Whole | None  # checks without a better validation result; null: no early stopping
-    learning_rate: Positive
-    schedule: Literal["constant", "cosine"]
-
-
-@dataclass(frozen=True, config=STRICT)
-class SgdSettings:
-    """Stochastic gradient descent, as the paper names it; its numbers are ours."""
-
-    batch: Annotated[int, Field(ge=2)]  # BatchNorm needs two clips
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Weight
-
-
-@dataclass(frozen=True, config=STRICT)
-class BaseTrainingSettings:
-    """How the base step is learnt."""
-
-    sgd: SgdSettings
-    fit: PhaseSettings
-    task_weight: Weight  # of the smaller tasks; the full one's is 1
-    task_reduction: Literal["mean", "sum"]  # of the smaller tasks' losses
-    # Which batches move BatchNorm's running statistics, where each task has its own pass.
-    statistics: Literal["full_task", "all_tasks"]
-
-
-@dataclass(frozen=True, config=STRICT)
-class StepTrainingSettings:
-    """How an incremental step is learnt: two-step fine-tuning (paper, section 3.3)."""
-
-    sgd: SgdSettings
-    head_first: PhaseSettings
-    then_all: PhaseSettings
-    frozen_blocks: Count  # the first blocks, which `head_first` keeps frozen
-    validation: Literal["all_seen", "new_only", "memory"]
-    validation_share: Share  # of the exemplars, under `memory`
-
-
-@dataclass(frozen=True, config=STRICT)
-class MemorySettings:
-    """Which clips of old classes are kept; how many is `exemplars` (K)."""
-
-    selection: Literal["herding", "random", "official"]
-
-
-@dataclass(frozen=True, config=STRICT)
 class MachineSettings:
     """Where and how things run. No stage lists it: it must not make results stale."""
 
     device: str  # auto, cpu, cuda, cuda:1 ...
-    jobs: Annotated[int, Field(ge=0, le=1024)]  # runs at once; 0: as many as there are cores
+    jobs: Annotated[int, Field(ge=0, le=1024)]  # runs at once; 0: one per core allowed
     backend: Literal["loky", "dask"]
     scheduler: str | None  # address of the Dask scheduler
     fresh: bool  # true: ignore finished runs
@@ -257,48 +226,6 @@ class MachineSettings:
         require(
             self.backend != "dask" or bool(self.scheduler),
             "backend dask needs scheduler: the address of the Dask scheduler.",
-        )
-
-
-@dataclass(frozen=True, config=STRICT)
-class ScheduleRates:
-    """Learning rates of the schedules that `epoch_sweeps` compares (paper, section 3.3)."""
-
-    large_rate: Positive  # of `cosine`
-    small_rate: Positive  # of `small`
-
-
-@dataclass(frozen=True, config=STRICT)
-class ComparisonSettings:
-    """How methods are compared: the same training and the same effort of tuning for all.
-
-    Attributes:
-        training: of every method's steps; a fixed number of updates, so that no clip of an old
-            class is needed to stop early.
-        head_first_share: of the updates, for methods that fine-tune in two steps.
-        tuned: for a method of `methods`, the settings that `tune_methods` chose.
-        grids: for a method of `methods`, values of some of its settings; every combination is
-            tried.
-    """
-
-    training: StepTrainingSettings
-    head_first_share: Share
-    tuned: dict[str, dict[str, Any]]
-    grids: dict[str, dict[str, tuple[Any, ...]]]
-
-    def __post_init__(self) -> None:
-        for name, grid in self.grids.items():
-            for setting, values in grid.items():
-                where = f"grids.{name}.{setting}"
-                plain = all(isinstance(value, str | int | float | None) for value in values)
-                require(plain, f"{where}: values must be numbers, words or null.")
-                require_unique(values, where)
-        phases = self.training.head_first, self.training.then_all
-        require(
-            all(phase.patience is None for phase in phases)
-            and self.training.validation != "all_seen",
-            "training: no early stopping (patience: null) and not validation: all_seen, or kept "
-            "validation clips of old classes would count as memory.",
         )
 
 

@@ -8,26 +8,28 @@ from pydantic.dataclasses import dataclass
 
 from mtcil.settings.reader import STRICT
 from mtcil.settings.sections import (
-    BaseTrainingSettings,
-    ComparisonSettings,
     Count,
     DatasetSettings,
     FeatureSettings,
     HeadsText,
     MachineSettings,
-    MemorySettings,
     NetworkSettings,
     RowName,
-    ScheduleRates,
     Seed,
     SplitKind,
     SplitSettings,
     SplitShares,
-    StepTrainingSettings,
     Whole,
     parse_losses,
     require,
     require_unique,
+)
+from mtcil.settings.training import (
+    BaseTrainingSettings,
+    ComparisonSettings,
+    MemorySettings,
+    ScheduleRates,
+    StepTrainingSettings,
 )
 
 SINGLE, MULTITASK = "single", "multitask"  # the base models that the paper compares

@@ -134,7 +134,7 @@ def _chroma_bank(settings: FeatureSettings, place: int) -> Floats:
     return np.pad(bank, ((0, 0), (0, -bank.shape[1] % 4)))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _chroma(magnitude, bank, out):  # type: ignore[no-untyped-def]
     """Weighted sums of the power, divided by the largest of each frame: out (n_chroma, n_frames).
 
@@ -225,7 +225,7 @@ def _contrast(magnitude: Floats, bands: NDArray[np.int64], out: Floats) -> None:
     out[:] = extremes[1] - extremes[0]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _valleys_and_peaks(magnitude, bands, out):  # type: ignore[no-untyped-def]
     """Means of the smallest and of the largest magnitudes of each band: out (2, n_bands, n_frames).
 
@@ -234,27 +234,38 @@ def _valleys_and_peaks(magnitude, bands, out):  # type: ignore[no-untyped-def]
     """
     n_frames = out.shape[2]
     ranked = np.empty((bands[:, 2].max(), 2 * TILE), np.float32)
-    value = np.zeros(2 * TILE, np.float32)
     for start in range(0, n_frames, TILE):
-        width = min(TILE, n_frames - start)
+        end = min(start + TILE, n_frames)
         for band in range(len(bands)):
-            first, end, n = bands[band]
-            ranked[:, :TILE] = np.inf
-            ranked[:, TILE:] = -np.inf
-            for f in range(first, end):
-                row = magnitude[f, start : start + width]
-                for t in range(width):
-                    value[t] = row[t]
-                    value[TILE + t] = row[t]
-                for k in range(n):
-                    _sink(value, ranked[k])
-            for t in range(width):
-                valley, peak = np.float32(0), np.float32(0)
-                for k in range(n):
-                    valley += ranked[k, t]
-                    peak += ranked[n - 1 - k, TILE + t]
-                out[0, band, start + t] = valley / np.float32(n)
-                out[1, band, start + t] = peak / np.float32(n)
+            _rank(magnitude, bands[band], start, end, ranked)
+            _means(ranked[: bands[band, 2]], out[:, band, start:end])
+
+
+@njit(cache=True)
+def _rank(magnitude, band, start, end, ranked):  # type: ignore[no-untyped-def]
+    """Rank the magnitudes of one band in the frames from `start` to `end`."""
+    value = np.zeros(2 * TILE, np.float32)
+    first, last, n = band
+    ranked[:, :TILE] = np.inf
+    ranked[:, TILE:] = -np.inf
+    for f in range(first, last):
+        row = magnitude[f, start:end]
+        for t in range(len(row)):
+            value[t] = row[t]
+            value[TILE + t] = row[t]
+        for k in range(n):
+            _sink(value, ranked[k])
+
+
+@njit(cache=True)
+def _means(ranked, out):  # type: ignore[no-untyped-def]
+    n = len(ranked)
+    for t in range(out.shape[1]):
+        valley, peak = np.float32(0), np.float32(0)
+        for k in range(n):
+            valley += ranked[k, t]
+            peak += ranked[n - 1 - k, TILE + t]
+        out[0, t], out[1, t] = valley / np.float32(n), peak / np.float32(n)
 
 
 @njit(cache=True)

@@ -63,24 +63,18 @@ class Transform:
         end = min(self._before + len(waveform), len(self._samples))
         self._samples[self._before : end] = waveform[: end - self._before]
         self._samples[end:] = 0
+        tables = self._window, self._places, self._turns
         _transform(
-            self._samples,
-            self._hop_length,
-            self._window,
-            self._places,
-            self._turns,
-            self._columns,
-            *self._buffers,
-            self._spectrum,
+            self._samples, self._hop_length, tables, self._columns, self._buffers, self._spectrum
         )
         self._spectrum[:, self._n_frames :] = 0
         return self._spectrum
 
 
-@njit(cache=True)
-def _transform(  # type: ignore[no-untyped-def]
-    samples, hop_length, window, places, turns, columns, source, target, spectrum
-):
+@njit(cache=True, nogil=True)
+def _transform(samples, hop_length, tables, columns, buffers, spectrum):  # type: ignore[no-untyped-def]
+    window, places, turns = tables
+    source, target = buffers
     half = len(places) - 1
     for t in range(0, spectrum.shape[1], LANES):
         _side_by_side(samples, t * hop_length, hop_length, columns)
@@ -108,8 +102,12 @@ def _side_by_side(samples, first, hop_length, columns):  # type: ignore[no-untyp
 
 
 @njit(inline="always")
-def _butterfly(ar, ai, br, bi, cr, ci, dr, di, y, j):  # type: ignore[no-untyped-def]
-    """The transform of the four numbers a, b, c, d, into the quarters of y."""
+def _butterfly(a, b, c, d, y, j):  # type: ignore[no-untyped-def]
+    """The transform of four numbers (real part, imaginary part), into the quarters of y."""
+    ar, ai = a
+    br, bi = b
+    cr, ci = c
+    dr, di = d
     er, ei, fr, fi = ar + cr, ai + ci, ar - cr, ai - ci
     gr, gi, hr, hi = br + dr, bi + di, bi - di, dr - br
     y[j], y[LANES + j] = er + gr, ei + gi
@@ -135,7 +133,7 @@ def _first_pass(columns, window, target):  # type: ignore[no-untyped-def]
         for j in range(LANES):
             ar, ai, br, bi = a0[j] * ua0, a1[j] * ua1, b0[j] * ub0, b1[j] * ub1
             cr, ci, dr, di = c0[j] * uc0, c1[j] * uc1, d0[j] * ud0, d1[j] * ud1
-            _butterfly(ar, ai, br, bi, cr, ci, dr, di, y, j)
+            _butterfly((ar, ai), (br, bi), (cr, ci), (dr, di), y, j)
 
 
 @njit(cache=True)
@@ -160,7 +158,7 @@ def _radix_4(source, target, n, places, turns):  # type: ignore[no-untyped-def]
                 ci = x2[j] * ci_ + x2[LANES + j] * cr_
                 dr = x3[j] * dr_ - x3[LANES + j] * di_
                 di = x3[j] * di_ + x3[LANES + j] * dr_
-                _butterfly(ar, ai, br, bi, cr, ci, dr, di, y, j)
+                _butterfly((ar, ai), (br, bi), (cr, ci), (dr, di), y, j)
 
 
 @njit(cache=True)

@@ -60,7 +60,7 @@ def _bins_with_pitch(settings: FeatureSettings) -> tuple[int, int]:
     return int(first), int(end)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _find_peaks(magnitude, first, end, places):  # type: ignore[no-untyped-def]
     """Find the peaks that librosa.piptrack finds in the power; returns how many there are.
 
@@ -111,23 +111,28 @@ def _place_peaks(magnitude, places, sample_rate, n_fft, peaks):  # type: ignore[
 @njit(cache=True)
 def _median(values):  # type: ignore[no-untyped-def]
     """np.median of float32 values above zero, by counting: their bits sort as they do."""
-    bits = values.view(np.uint32)
-    middle = np.empty(2, np.uint32)
+    bits, middle = values.view(np.uint32), np.empty(2, np.uint32)
     for side in range(2):
-        rank, found = (len(bits) - 1 + side) // 2, np.uint32(0)
-        for shift in (22, 11, 0):
-            counts = np.zeros(2048, np.int64)
-            for b in bits:
-                if shift == 22 or b >> (shift + 11) == found:
-                    counts[(b >> shift) & 2047] += 1
-            digit = 0
-            while rank >= counts[digit]:
-                rank -= counts[digit]
-                digit += 1
-            found = np.uint32((found << 11) | digit)
-        middle[side] = found
+        middle[side] = _ranked(bits, (len(bits) - 1 + side) // 2)
     low, high = middle.view(np.float32)
     return (low + high) / np.float32(2)
+
+
+@njit(cache=True)
+def _ranked(bits, rank):  # type: ignore[no-untyped-def]
+    """The number that has `rank` smaller ones: its bits from the highest on, eleven at a time."""
+    found = np.uint32(0)
+    for shift in (22, 11, 0):
+        counts = np.zeros(2048, np.int64)
+        for b in bits:
+            if shift == 22 or b >> (shift + 11) == found:
+                counts[(b >> shift) & 2047] += 1
+        digit = 0
+        while rank >= counts[digit]:
+            rank -= counts[digit]
+            digit += 1
+        found = np.uint32((found << 11) | digit)
+    return found
 
 
 @njit(cache=True)

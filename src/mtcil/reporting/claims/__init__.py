@@ -1,6 +1,6 @@
-"""The ledger of claims: every number and testable sentence of the paper beside ours.
+"""The ledger of claims: every number and testable sentence of the paper, compared with ours.
 
-`verdicts` holds the rules, `scope` finds our numbers in the records, `bases`, `training` and
-`others` list the claims (with base models; with losses, epochs and times; with other methods),
-`ledger` puts them together.
+`verdicts` has the rules; `scope` finds our numbers in the records; `bases`, `training` and
+`others` list the claims (about base models; losses, epochs and times; other methods);
+`ledger` combines them.
 """

@@ -7,7 +7,7 @@ from mtcil.settings.sections import Heads
 
 
 def shape(heads: str) -> str:
-    """What the tasks beside the full one are: none, copies (of it), equal, different or mixed."""
+    """Kind of the tasks other than the full one: none, copies of it, equal, different or mixed."""
     sizes = None if heads == "all" else Heads.parse(heads, int(heads.split("-")[0])).sizes
     if sizes is None:
         return "mixed"
@@ -35,12 +35,12 @@ def abstract(scope: Scope) -> list[Claim]:
 
 
 def figure_4(scope: Scope) -> list[Claim]:
-    """What number, sizes and kinds of the tasks bring, each against the same single task."""
+    """Gain from the number, sizes and kinds of the tasks, always against the same single task."""
     by_shape: dict[str, list[str]] = {"equal": [], "different": [], "copies": []}
     for heads in scope.plain_bases():
         by_shape.setdefault(shape(heads), []).append(heads)
-    for found in by_shape.values():
-        found.sort(key=lambda heads: heads.count("-"))
+    for group in by_shape.values():
+        group.sort(key=lambda heads: heads.count("-"))
     different = by_shape["different"]
     largest = paper.FIGURE_4B_GAIN.get(scope.kind)
     claims = [
@@ -93,7 +93,7 @@ def _flattens(scope: Scope, different: list[str]) -> Claim:
 
 
 def _distinct(scope: Scope, different: list[str], equal: list[str]) -> list[Claim]:
-    """More distinct tasks against equally many similar ones."""
+    """More distinct tasks against the same number of similar ones."""
     text = "more distinct tasks help more than similar ones"
     pairs = [(d, e) for d in different for e in equal if d.count("-") == e.count("-")]
     claims = [
@@ -108,7 +108,7 @@ def _distinct(scope: Scope, different: list[str], equal: list[str]) -> list[Clai
 
 
 def figure_5(scope: Scope) -> list[Claim]:
-    """Single task and multitask over K; the plateau is at the dataset's own K, as in the paper."""
+    """Single task and multitask by K; the plateau is at the dataset's own K, as in the paper."""
     plain, own = scope.plain_bases(), scope.settings.exemplars
     swept_bases = scope.bases_in("exemplar_sweeps")
     bases = [plain.get(heads, "") for heads in (scope.multitask, scope.single)]
@@ -149,7 +149,7 @@ def figure_5(scope: Scope) -> list[Claim]:
 
 
 def controls(scope: Scope) -> list[Claim]:
-    """What the paper's explanation predicts where the paper has no experiment."""
+    """Predictions of the paper's explanation that the paper does not test."""
     heads, n = scope.multitask, scope.single
     multitask = _base(scope, heads)
     longer = _base(scope, n, control="longer")
@@ -173,7 +173,7 @@ def controls(scope: Scope) -> list[Claim]:
 def _base(
     scope: Scope, heads: str, passes: str = "separate", control: str | None = None
 ) -> Measure:
-    """Average incremental accuracy from the base model of these heads."""
+    """Average incremental accuracy from the base model with these heads."""
     row = scope.bases_with(passes, control).get(heads)
     if row is None:
         return nothing(f"base_models with heads {heads}, passes {passes}, control {control}")

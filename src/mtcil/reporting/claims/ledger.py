@@ -1,4 +1,4 @@
-"""All claims of a study with their verdicts: as a table, and as a page for people."""
+"""All claims of a study with their verdicts: as a table, and as a page to read."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,61 +32,66 @@ PARTS: tuple[tuple[str, Callable[[Scope], list[Claim]]], ...] = (  # in the pape
 )
 
 
-def claims_of(study: Study, records: Mapping[str, pd.DataFrame]) -> list[Claim]:
-    """Every claim, for each dataset on each split that it has rows for.
+def claims_of(
+    study: Study, records: Mapping[str, pd.DataFrame], tables: Mapping[str, pd.DataFrame]
+) -> list[Claim]:
+    """Every claim, for each dataset and each split with rows.
 
     Args:
-        records: by stage, as `mtcil.records.tables.read_stage` gives them; see `SECTIONS`.
+        records: by stage, from `mtcil.records.tables.read_stage`; see `SECTIONS`.
+        tables: the study's tables of results by name, except for empty ones.
     """
     return [
         claim
         for dataset in study.datasets
         for section, claims in PARTS
         for split in splits_of(study, dataset, section)
-        for claim in claims(Scope(study, records, dataset, split))
+        for claim in claims(Scope(study, records, dataset, split, tables))
     ]
 
 
 def splits_of(study: Study, dataset: str, section: str) -> list[str]:
-    """The splits of a dataset's rows in a section; the paper's where it has none."""
-    found = getattr(study, section).get(dataset)
-    rows = list(found.values()) if section == "base_models" and found else [found]
+    """The splits of a dataset's rows in a section; the paper's split if it has no rows."""
+    entry = getattr(study, section).get(dataset)
+    rows = list(entry.values()) if section == "base_models" and entry else [entry]
     kinds = [kind for row in rows for kind in getattr(row, "splits", ())]
     return list(dict.fromkeys(kinds)) or [PAPERS_SPLIT]
 
 
-def table(study: Study, records: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The ledger: a row per claim."""
-    return pd.DataFrame([row_of(claim) for claim in claims_of(study, records)])
+def table(
+    study: Study, records: Mapping[str, pd.DataFrame], tables: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """The ledger: a row per claim; arguments as for `claims_of`."""
+    return pd.DataFrame([row_of(claim) for claim in claims_of(study, records, tables)])
 
 
 def row_of(claim: Claim) -> dict[str, Any]:
     """A claim with our estimate and the verdict."""
-    found = found_for(claim)
-    ours = found or Estimate(0, *[float("nan")] * 4)
+    our_estimate = found_for(claim)
+    ours = our_estimate or Estimate(0, *[float("nan")] * 4)
     return {
         "id": f"{claim.dataset}.{claim.split}.{claim.name}",
         "source": claim.source, "claim": claim.text, "dataset": claim.dataset,
         "split": claim.split, "paper": claim.paper, "ours": ours.mean, "n": ours.n,
         "low": ours.low, "high": ours.high, "p_value": ours.p_value,
-        "verdict": str(judge(claim, found)), "where": claim.where,
+        "verdict": str(judge(claim, our_estimate)), "where": claim.where,
     }  # fmt: skip
 
 
 def found_for(claim: Claim) -> Estimate | None:
-    """Mean and CI of the claim's numbers; the p-value is of no difference, none of a level."""
+    """Mean and CI of the claim's numbers; p-value for "no difference", not for a level."""
     values = list(claim.numbers.values())
     if not values:
         return None
-    found = estimate(values)
-    if claim.test == "level" or found.n < 2:
-        return found
+    ours = estimate(values)
+    if claim.test == "level" or ours.n < 2:
+        return ours
     tested = paired_difference(values, [claim.null] * len(values))
-    return Estimate(found.n, found.mean, found.std, found.low, found.high, tested.p_value)
+    return Estimate(ours.n, ours.mean, ours.std, ours.low, ours.high, tested.p_value)
 
 
 def markdown(ledger: pd.DataFrame) -> str:
-    """The rules, how often each verdict fell, and a table per dataset and split."""
+    """The rules, the number of each verdict, and a table per dataset and split."""
     about, rules = (verdicts.__doc__ or "\n\n").split("\n\n", 1)
     parts = ["# The paper's claims", f"{about}\n\n{rules.strip()}", "## Verdicts", _tally(ledger)]
     for (dataset, split), rows in ledger.groupby(["dataset", "split"], sort=False):
@@ -107,15 +112,20 @@ def _tally(ledger: pd.DataFrame) -> str:
 
 
 def _lines(ledger: pd.DataFrame) -> str:
-    header = ["source", "claim", "paper", "ours [95 % CI]", "n", "p", "verdict", "where"]
+    lines = [cells_of(row) for row in ledger.to_dict("records")]
     rows = [
-        [
-            row["source"], row["claim"], _number(row["paper"]), _interval(row), str(row["n"]),
-            _p_value(row["p_value"]), row["verdict"], f"`{row['where']}`",
-        ]
-        for row in ledger.to_dict("records")
-    ]  # fmt: skip
-    return _table(header, rows)
+        [*line.values(), f"`{where}`"] for line, where in zip(lines, ledger["where"], strict=True)
+    ]
+    return _table([*lines[0], "where"] if lines else [], rows)
+
+
+def cells_of(row: Mapping[Any, Any]) -> dict[str, str]:
+    """A row of the ledger as people read it; without where its numbers are."""
+    return {
+        "source": row["source"], "claim": row["claim"], "paper": _number(row["paper"]),
+        "ours [95 % CI]": _interval(row), "n": str(row["n"]), "p": _p_value(row["p_value"]),
+        "verdict": row["verdict"],
+    }  # fmt: skip
 
 
 def _number(value: Any) -> str:

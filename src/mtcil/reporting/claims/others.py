@@ -1,9 +1,9 @@
 """Claims about other incremental techniques: that multitask combines with them, and adds to them.
 
-Two sentences. *Combines*: from a multitask base, other techniques lose nothing beyond the margin.
-*Adds*: they gain. Both are judged by one number per seed, the mean over the techniques of
-multitask minus single task; how many of them gain or lose on their own stands beside it, by the
-p-values of tables/methods, which are corrected by Holm.
+*Combines*: from a multitask base, other techniques lose nothing beyond the margin. *Adds*: they
+gain. Both are judged by one number per seed: multitask minus single task, mean over the
+techniques. The text also reports how many techniques gain or lose on their own, by the p-values
+of tables/methods, which are corrected by Holm.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,16 @@ from mtcil.reporting.claims.scope import METHOD, Measure, Scope, nothing
 from mtcil.reporting.claims.verdicts import MARGIN, Claim
 from mtcil.reporting.inference import CONFIDENCE
 
-# Not counted: the paper's own method, of which its other claims are; bounds; what starts from a
-# new network, so that no base model matters; what has neither memory nor distillation; our own.
+# Not counted: the paper's own method (covered by other claims); bounds; methods that start from a
+# new network, so that the base model does not matter, or that have neither memory nor
+# distillation; our own.
 NOT_OTHERS = {METHOD, *comparison.BOUNDS, "gdumb", "ewc", "mas"}
 STAGE = "compare_methods"
-OUR_KIND = "recipe"  # the file in mtcil/methods of our own, and of what it is without its parts
+OUR_KIND = "recipe"  # the file in mtcil/methods of our own method and its ablations
 
 
 def text(scope: Scope) -> list[Claim]:
-    """The two sentences, with how many techniques bear them out on their own."""
+    """The two claims, with the number of techniques that support them on their own."""
     others = _others(scope)
     gain, gains = _gain(scope, others), _gains(scope, others)
     clear = gains["gain_p_holm"] < 1 - CONFIDENCE
@@ -40,8 +41,8 @@ def text(scope: Scope) -> list[Claim]:
 
 
 def _others(scope: Scope) -> dict[str, list[Measure]]:
-    """{technique: averages on multitask and on the single task}, of those with a seed of both."""
-    found = {}
+    """{technique: averages from multitask and single task}, for those that share a seed."""
+    techniques = {}
     comparison_row = scope.study.comparisons.get(scope.dataset)
     compared = comparison_row.methods if comparison_row else ()
     for name in compared or scope.study.methods:
@@ -49,8 +50,8 @@ def _others(scope: Scope) -> dict[str, list[Measure]]:
         sides = [scope.average(STAGE, base, method=name) for base in _bases(scope) if base]
         counts = name not in NOT_OTHERS and kind not in (METHOD, OUR_KIND)
         if counts and len(sides) == 2 and (sides[0] - sides[1]).numbers:
-            found[name] = sides
-    return found
+            techniques[name] = sides
+    return techniques
 
 
 def _bases(scope: Scope) -> list[str | None]:
@@ -58,7 +59,7 @@ def _bases(scope: Scope) -> list[str | None]:
 
 
 def _gain(scope: Scope, others: Mapping[str, list[Measure]]) -> Measure:
-    """Mean over the techniques of multitask minus single task, of the seeds that all have."""
+    """Multitask minus single task, mean over the techniques, for the seeds that all have."""
     bases = _bases(scope)
     if None in bases:
         return nothing("comparisons of other methods on both kinds of base model")
@@ -73,14 +74,14 @@ def _gain(scope: Scope, others: Mapping[str, list[Measure]]) -> Measure:
 
 
 def _gains(scope: Scope, others: Mapping[str, list[Measure]]) -> pd.DataFrame:
-    """A line per technique of tables/methods: its gain, with the p-value corrected there."""
-    found = pd.DataFrame(columns=["gain_mean", "gain_p_holm"])
+    """A row per technique of tables/methods: its gain, with the corrected p-value."""
+    gains = pd.DataFrame(columns=["gain_mean", "gain_p_holm"])
     if others:
-        table = comparison.table(scope.study, scope.records[STAGE])
+        table = scope.tables["methods"]
         here = table["base"].eq(_bases(scope)[0]) & table["method"].isin(list(others))
         here &= table["dataset"].eq(scope.dataset) & table["split"].eq(scope.split)
-        found = comparison.measured(table[here & table["gain_mean"].notna()], "average")
-    return found
+        gains = comparison.measured(table[here & table["gain_mean"].notna()], "average")
+    return gains
 
 
 def _some(which: pd.Series, clear: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""Our numbers for a claim: found in the records of a dataset on one split, seed by seed."""
+"""Our numbers for a claim, by seed, from the records of a dataset on one split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ METHOD = "ccil"  # the paper's incremental method
 
 @dataclass(frozen=True)
 class Measure:
-    """Numbers by seed (of times: by round), and where they stand; empty: there are none."""
+    """Numbers by seed (times: by round), and their place in the records; may be empty."""
 
     numbers: dict[int, float]
     where: str
@@ -26,7 +26,7 @@ class Measure:
     def __sub__(self, other: "Measure") -> "Measure":
         """The difference, over the seeds that both have."""
         shared = sorted(set(self.numbers) & set(other.numbers))
-        # Records hold four decimals; what lies below is noise of the arithmetic.
+        # Records have four decimals; anything smaller is rounding noise.
         gaps = {seed: round(self.numbers[seed] - other.numbers[seed], 9) for seed in shared}
         theirs = f"({other.where})" if " minus " in other.where else other.where
         return Measure(gaps, f"{self.where} minus {theirs}")
@@ -38,23 +38,24 @@ def nothing(what: str) -> Measure:
 
 
 def is_the_papers(data: DatasetSettings, split: str, budget: int) -> bool:
-    """Whether these are the paper's data: its clips, classes, steps, K and split."""
+    """Whether the data are the paper's: its clips, classes, steps, K and split."""
     if split != "random" or data.folds is not None:
         return False
     protocol = (data.kind, len(data.classes), data.steps, budget)
     if protocol == paper.GSC:
         return data.clips_per_class == paper.GSC_CLIPS_PER_CLASS
-    return protocol == paper.US8K and data.clips_per_class >= 1000  # all: no class has more
+    return protocol == paper.US8K and data.clips_per_class >= 1000  # all clips: no class has more
 
 
 @dataclass(frozen=True)
 class Scope:
-    """A dataset of the study on one split, with all records by stage."""
+    """A dataset of the study on one split, with all records by stage and tables by name."""
 
     study: Study
     records: Mapping[str, pd.DataFrame]
     dataset: str
     split: str
+    tables: Mapping[str, pd.DataFrame]
 
     @property
     def settings(self) -> DatasetSettings:
@@ -67,16 +68,16 @@ class Scope:
 
     @property
     def multitask(self) -> str:
-        """The heads setting of the multitask base model."""
+        """The heads setting of the multitask base model; "none" where it is the single task's."""
         row = self.study.base_models.get(self.dataset, {}).get(MULTITASK)
-        return "none" if row is None else row.heads
+        return "none" if row is None or row.heads == self.single else row.heads
 
     @property
     def kind(self) -> str:
         return self.settings.kind
 
     def base_rows(self) -> dict[str, BaseRow]:
-        """The base models of this dataset and split that go on with the paper's method."""
+        """The base models of this dataset and split that are used with the paper's method."""
         rows = self.study.base_models.get(self.dataset, {})
         return {
             name: row
@@ -85,16 +86,16 @@ class Scope:
         }
 
     def plain_bases(self) -> dict[str, str]:
-        """{heads: base} of the base models trained as in the paper: no control, separate passes."""
+        """{heads: base} of base models trained as in the paper: no control, separate passes."""
         return self.bases_with(passes="separate", control=None)
 
     def bases_with(self, passes: str, control: str | None) -> dict[str, str]:
-        """{heads: base} of base models; of several with the same heads, the first."""
-        found: dict[str, str] = {}
+        """{heads: base} of base models; the first of those with the same heads."""
+        bases: dict[str, str] = {}
         for name, row in self.base_rows().items():
             if row.passes == passes and row.control == control:
-                found.setdefault(row.heads, name)
-        return found
+                bases.setdefault(row.heads, name)
+        return bases
 
     def bases_in(self, section: str) -> list[str]:
         """Base models of this dataset and split that a section such as `loss_ablations` names."""
@@ -105,12 +106,12 @@ class Scope:
         return [base for base in row.bases or rows if base in rows]
 
     def compared(self, heads: str) -> str | None:
-        """The plain base model of these heads, if methods are compared from it."""
+        """The plain base model with these heads, if methods are compared from it."""
         base = self.plain_bases().get(heads)
         return base if base in self.bases_in("comparisons") else None
 
     def average(self, stage: str, base: str, **only: Any) -> Measure:
-        """Average incremental accuracy, percent, of the runs from a base; `only` picks some."""
+        """Average incremental accuracy, percent, of the runs from a base; `only` selects some."""
         runs = self._runs(stage, {"base": base, **only})
         values = {
             seed: average_incremental_accuracy(steps)
@@ -119,7 +120,7 @@ class Scope:
         return Measure(values, f"{self._place(stage, {'base': base, **only})} average")
 
     def at_step(self, stage: str, base: str, column: str, step: int, **only: Any) -> Measure:
-        """A column of the records at one step; past the end, and for -1, at the last step."""
+        """A column of the records at one step; -1, or a step past the end, is the last step."""
         where = self._place(stage, {"base": base, **only})
         runs = self._runs(stage, {"base": base, **only})
         if runs.empty:
@@ -131,7 +132,7 @@ class Scope:
         return Measure(values, f"{where} step={at} {column}")
 
     def times(self) -> pd.DataFrame:
-        """(round, heads) seconds of an epoch, separate passes; a CPU's are the process's own."""
+        """(round, heads) seconds of an epoch, separate passes; CPU time on a CPU."""
         runs = self._runs("time_heads", {"passes": "separate"})
         if runs.empty:
             return pd.DataFrame()
@@ -160,6 +161,6 @@ class Scope:
         return table[chosen]
 
     def _place(self, stage: str, only: Mapping[str, Any]) -> str:
-        """Where runs stand in the records: file, and columns with their values."""
+        """Place of runs in the records: file, and columns with their values."""
         columns = {"split": self.split, **only}
         return " ".join([f"{stage}/{self.dataset}", *(f"{k}={v}" for k, v in columns.items())])

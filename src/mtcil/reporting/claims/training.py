@@ -11,9 +11,11 @@ from mtcil.reporting import paper
 from mtcil.reporting.claims.scope import Measure, Scope, nothing
 from mtcil.reporting.claims.verdicts import Claim
 
-RATIOS = {heads: seconds / paper.TABLE_1["5"] for heads, seconds in paper.TABLE_1.items()}
+RATIOS = paper.TABLE_1_RATIOS
+FEW_EPOCHS = min(paper.FIGURE_2, key=int)
 FULL = "CE_N+CE_O+KD_N+KD_O"
-# Of averages: name, what is claimed (its size is the paper's own difference), more terms, fewer.
+# Claims about averages: (name, claim, more terms, fewer terms). The size is the paper's own
+# difference.
 DIFFERENCES = (
     ("exemplars.kd", "exemplars dominate the gain", FULL, "CE_N+KD_N"),
     ("exemplars.ce", "exemplars dominate the gain", "CE_N+CE_O", "CE_N"),
@@ -26,7 +28,7 @@ DIFFERENCES = (
 
 
 def table_1(scope: Scope) -> list[Claim]:
-    """Seconds, which depend on the machine; ratios to one head; and what they grow with."""
+    """Seconds, which depend on the machine; ratios to one head; and how these grow."""
     claims = []
     times = scope.times()
     place = f"time_heads/{scope.dataset} passes=separate"
@@ -54,11 +56,13 @@ def _column(numbers: pd.Series, place: str) -> Measure:
 
 
 def _ratio_claims(scope: Scope, ratios: Mapping[str, Measure]) -> list[Claim]:
-    """Each of the paper's heads against one head; elsewhere its six heads, counted."""
+    """Each of the paper's heads settings against one head; on other data, only six heads."""
     with_size = scope.kind == paper.GSC.kind
-    if with_size and scope.single == "5":
+    if with_size and scope.single == paper.ONE_HEAD:
         cases = [
-            (heads, f"heads {heads}", ratio) for heads, ratio in RATIOS.items() if heads != "5"
+            (heads, f"heads {heads}", ratio)
+            for heads, ratio in RATIOS.items()
+            if heads != paper.ONE_HEAD
         ]
     else:
         six = next((heads for heads in ratios if heads.count("-") == 5), "six tasks")
@@ -75,7 +79,7 @@ def _ratio_claims(scope: Scope, ratios: Mapping[str, Measure]) -> list[Claim]:
 
 
 def _slope_claim(scope: Scope, times: pd.DataFrame, place: str) -> Claim:
-    """Per round: least-squares slope of the ratio over the number of heads."""
+    """Least-squares slope of the ratio over the number of heads, for each round."""
     heads = [text for text in times if text != "all"]
     ours = nothing("timings of three heads settings or more")
     if len(heads) > 2:
@@ -95,7 +99,7 @@ def _slope(ratios: Mapping[Any, float]) -> float:
 
 
 def _size_claims(scope: Scope, ratios: Mapping[str, Measure]) -> list[Claim]:
-    """Equally many tasks with more classes in them take longer; neighbours by classes in all."""
+    """With the same number of tasks, more classes take longer; compares neighbours by total."""
     text = "time grows with the classes in each task (x one head)"
     by_count: dict[int, list[tuple[int, str]]] = {}
     for heads in ratios:
@@ -125,7 +129,7 @@ def _size_claims(scope: Scope, ratios: Mapping[str, Measure]) -> list[Claim]:
 
 
 def table_2(scope: Scope) -> list[Claim]:
-    """The printed numbers against multitask, and what terms bring on every base model there is."""
+    """The printed numbers against multitask, and the effect of terms on every base model."""
     bases = scope.bases_in("loss_ablations")
     multitask = scope.plain_bases().get(scope.multitask)
     printed = multitask if multitask in bases else "none"
@@ -151,7 +155,7 @@ def _heads(scope: Scope, base: str) -> str:
 
 
 def _printed(scope: Scope, base: str) -> list[Claim]:
-    """All numbers of Table 2; those of single steps where the classes come as in the paper."""
+    """All numbers of Table 2; those of single steps only if the steps are the paper's."""
     claims = []
     for terms, numbers in paper.TABLE_2.items():
         columns = zip(paper.TABLE_2_COLUMNS, numbers, strict=True)
@@ -171,7 +175,7 @@ def _printed(scope: Scope, base: str) -> list[Claim]:
 
 
 def figure_2(scope: Scope) -> list[Claim]:
-    """Old and new classes after fixed numbers of epochs; when to end; how to fine-tune."""
+    """Old and new classes after fixed numbers of epochs, and the claims of section 3.3."""
     claims = []
     for base in scope.bases_in("epoch_sweeps") or ["none"]:
         for end, shares in paper.FIGURE_2.items():
@@ -186,7 +190,7 @@ def figure_2(scope: Scope) -> list[Claim]:
                     )
                     for group, printed in papers.items()
                 ]  # fmt: skip
-            if end == "15":
+            if end == FEW_EPOCHS:
                 size = papers["new"] - papers["old"] if scope.kind == paper.GSC.kind else None
                 claims.append(
                     scope.claim(
@@ -211,7 +215,7 @@ def _after(scope: Scope, base: str, end: str, group: str) -> Measure:
 
 
 def _section_3_3(scope: Scope, base: str) -> list[Claim]:
-    """Early stopping against fixed ends, and two steps against one large cosine rate."""
+    """Early stopping against fixed epochs, and two steps against one large cosine rate."""
 
     def average(schedule: str, end: str) -> Measure:
         return scope.average("sweep_epochs", base, schedule=schedule, stopping=end)

@@ -46,16 +46,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """A number or a sentence of the paper, and what we have to say about it.
+    """A number or a sentence of the paper, with our numbers.
 
     Attributes:
         name: short; unique within a dataset and split.
-        test: what is claimed of `numbers`: above or below `null`, equal to it, or a level.
-        numbers: {seed or round: ours}; empty where there are no records.
+        test: the claim about `numbers`: above or below `null`, equal to it, or a level.
+        numbers: {seed or round: ours}; empty without records.
         where: how to find `numbers` in the records.
-        paper: the paper's number, where it gives one for such data.
-        null: what no difference is: 0, or 1 for ratios.
-        comparable: of a level: whether it was measured on the paper's data.
+        paper: the paper's number, if it gives one for such data.
+        null: value that means no difference: 0, or 1 for ratios.
+        comparable: only for a level: whether it was measured on the paper's data.
     """
 
     dataset: str
@@ -72,7 +72,7 @@ class Claim:
 
 
 def judge(claim: Claim, found: Estimate | None) -> Verdict:
-    """The verdict by the rules above; `found` is the estimate of the claim's numbers, if any."""
+    """Apply the rules above; `found` is the estimate of the claim's numbers, if any."""
     if claim.test == "level" and not claim.comparable:
         return Verdict.NOT_COMPARABLE
     if found is None or found.n < 2:
@@ -91,11 +91,11 @@ def judge(claim: Claim, found: Estimate | None) -> Verdict:
 
 
 def of_difference(low: float, high: float, size: float | None) -> Verdict:
-    """A difference claimed to be above 0.
+    """Verdict on a difference claimed to be above 0.
 
     Args:
-        low, high: 95 % confidence interval of ours.
-        size: the paper's, if it gives one.
+        low, high: 95 % confidence interval of our difference.
+        size: the paper's difference, if it gives one.
     """
     if high < 0:
         return Verdict.CONTRADICTED
@@ -105,13 +105,13 @@ def of_difference(low: float, high: float, size: float | None) -> Verdict:
 
 
 def of_equality(low: float, high: float) -> Verdict:
-    """A difference claimed to be 0; `low`, `high`: 95 % confidence interval of ours."""
+    """Verdict on a difference claimed to be 0; `low`, `high`: 95 % CI of our difference."""
     if low >= -MARGIN and high <= MARGIN:
         return Verdict.REPRODUCED
     return Verdict.SAME_DIRECTION if low <= 0 <= high else Verdict.CONTRADICTED
 
 
 def of_level(low: float, high: float, paper: float) -> Verdict:
-    """A level measured on the paper's own data; `low`, `high`: 95 % CI of ours."""
+    """Verdict on a level measured on the paper's data; `low`, `high`: 95 % CI of our level."""
     inside = low - LEVEL_NOISE <= paper <= high + LEVEL_NOISE
     return Verdict.REPRODUCED if inside else Verdict.NOT_REPRODUCED

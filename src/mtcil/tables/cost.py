@@ -1,0 +1,46 @@
+"""What each method costs: updates, clips passed forward, and bytes kept, of one run.
+
+Updates and clips are of all incremental steps together, mean over seeds; bytes are kept for the
+last step. Runs of the first edition counted neither updates nor clips.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mtcil.reporting.comparison import KEPT, PLACE, named_bound
+from mtcil.settings.study import Study
+
+STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
+KEYS = [*PLACE, "base", "heads", "method"]
+WORK, BYTES = ["updates", "clips_passed"], [*KEPT, "teacher_bytes"]
+
+
+def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
+    """A row per base model and method: work of the incremental steps, bytes of the last one."""
+    if records.empty:
+        return records
+    steps = records[records["step"] > 0]
+    totals = steps.groupby([*KEYS, "seed"], sort=False)[WORK].sum(min_count=1).astype("Float64")
+    last = steps[steps["step"] == steps.groupby(KEYS)["step"].transform("max")]
+    of_method = totals.groupby(KEYS, sort=False)
+    work = of_method.mean().astype("float64").assign(n=of_method.size())
+    return work.join(last.groupby(KEYS)[BYTES].mean()).reset_index()
+
+
+def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
+    """A line per base model and method; thousands of bytes."""
+    kinds = ("exemplars", "other state", "validation clips", "old model")
+    header = [
+        *("dataset", "split", "K", "heads", "method", "seeds", "updates", "clips passed forward"),
+        *(f"{kind}, kB" for kind in kinds),
+    ]
+    lines = [
+        [
+            *(str(row[k]) for k in (*PLACE, "heads")), named_bound(row["method"]), str(row["n"]),
+            *("not recorded" if pd.isna(row[k]) else f"{row[k]:,.0f}" for k in WORK),
+            *(f"{row[k] / 1000:,.1f}" for k in BYTES),
+        ]
+        for _, row in table.iterrows()
+    ]  # fmt: skip
+    return header, lines

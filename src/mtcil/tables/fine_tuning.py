@@ -1,0 +1,81 @@
+"""Fine-tuning (section 3.3): two steps, one cosine rate, or a small rate; and when to stop.
+
+Every schedule runs with early stopping and with fixed numbers of epochs, from the same base
+models, so that differences to two-step fine-tuning with early stopping are paired.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mtcil.reporting.columns import by_measure, row_of
+from mtcil.reporting.style import SCHEDULES, gap_text, with_ci
+from mtcil.settings.study import Study
+
+STAGE, SECTION, RECORDS = "sweep_epochs", "epoch_sweeps", "records"
+UPDATES = "updates of a step"
+KEYS = ["dataset", "split", "base", "heads"]
+
+
+def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
+    """A row per schedule, end and measure: mean, CI, and paired difference to the paper's schedule.
+
+    Measures are the classes seen, both averages, and old and new accuracy after the last step.
+    """
+    if records.empty:
+        return records
+    rows = []
+    for key, part in records.groupby(KEYS, sort=False):
+        variants = {
+            (str(schedule), str(stopping)): by_measure(runs) | _last(runs)
+            for (schedule, stopping), runs in part.groupby(["schedule", "stopping"], sort=False)
+        }
+        paper = variants.get(("two_step", "early"), {})
+        for (schedule, stopping), measures in variants.items():
+            row = dict(zip(KEYS, key, strict=True))
+            row |= {"schedule": schedule, "stopping": stopping}
+            others = paper if measures is not paper else {}
+            rows += [
+                row_of({**row, "measure": name}, values, gain=others.get(name, {}))
+                for name, values in measures.items()
+            ]
+    return pd.DataFrame(rows)
+
+
+def _last(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """By seed: old and new accuracy after the last step, and the mean updates of a step."""
+    last = runs[runs["step"] == runs["step"].max()].set_index("seed")
+    updates = runs[runs["step"] > 0].dropna(subset="updates").groupby("seed")["updates"].mean()
+    return {
+        "old, last step": last["old_accuracy"].to_dict(),
+        "new, last step": last["new_accuracy"].to_dict(),
+        **({UPDATES: updates.astype(float).to_dict()} if len(updates) else {}),
+    }
+
+
+def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
+    """A line per schedule and end: average, its difference, old and new after the last step."""
+    header = [
+        "dataset", "heads", "schedule", "epochs", UPDATES, "average",
+        "against two steps, early stopping", "old, last step", "new, last step",
+    ]  # fmt: skip
+    lines = []
+    for key, part in table.groupby([*KEYS, "schedule", "stopping"], sort=False):
+        dataset, _, _, heads, schedule, stopping = map(str, key)
+        by_name = part.set_index("measure")
+        average = by_name.loc["average"]
+        lines.append(
+            [
+                dataset, heads, SCHEDULES[schedule],
+                "early stopping" if stopping == "early" else stopping,
+                f"{by_name.loc[UPDATES, 'mean']:.0f}" if UPDATES in by_name.index else "",
+                _text(average),
+                gap_text(average, "gain_"),
+                *(_text(by_name.loc[m]) for m in ("old, last step", "new, last step")),
+            ]
+        )  # fmt: skip
+    return header, lines
+
+
+def _text(row: pd.Series) -> str:
+    return with_ci(row["mean"], row["low"], row["high"], int(row["n"]))
