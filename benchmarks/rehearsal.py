@@ -23,7 +23,7 @@ from size import sized  # noqa: E402
 
 from mtcil.core.processes import jobs_at_once  # noqa: E402
 from mtcil.running.device import choose_device  # noqa: E402
-from mtcil.running.estimate import HEADER, Cost, cost_of, line, sum_of  # noqa: E402
+from mtcil.running.estimate import print_costs  # noqa: E402
 from mtcil.running.jobs import Folders, Variant, base_jobs, run_jobs  # noqa: E402
 from mtcil.running.run import learn_all, train_all  # noqa: E402
 from mtcil.settings.files import read_study  # noqa: E402
@@ -78,17 +78,9 @@ def measured(study: Study, device: str, features: Path) -> None:
 
 def estimated(study: Study) -> None:
     """All stages that train, all seeds."""
-    print(f"\nEstimated from {SHARE:.0%} of the updates:\n\n```\n{HEADER}")
-    costs: list[Cost] = []
-    seen: set[str] = set()
-    for stage in map(import_module, STAGES):
-        for name in getattr(study, stage.SECTION):
-            jobs = {job.key: job for job in stage.jobs(study, name) if job.key not in seen}
-            seen |= set(jobs)
-            features = study.features[study.datasets[name].features]
-            costs.append(cost_of(list(jobs.values()), features, SHARE))
-            print(line(stage.__name__, name, costs[-1]), flush=True)
-    print(line("all", "", sum_of(costs)) + "\n```")
+    print(f"\nEstimated from {SHARE:.0%} of the updates:\n\n```")
+    print_costs(study, map(import_module, STAGES), SHARE)
+    print("```")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from importlib import import_module
 from _study import FEATURES, run
 from mtcil.core.processes import jobs_at_once
 from mtcil.running.device import choose_device
-from mtcil.running.estimate import HEADER, bytes_of, conclusion, cost_of, line, sum_of
+from mtcil.running.estimate import bytes_of, conclusion, print_costs
 from mtcil.settings.study import Study
 
 STAGES = (
@@ -17,27 +17,18 @@ STAGES = (
 
 
 def main(study: Study) -> None:
-    """Only training is timed; runs shared by several stages are counted once."""
-    costs, seen = [], set[str]()
-    features = {name: study.features[of.features] for name, of in study.datasets.items()}
-    print(HEADER)
+    """Time a few updates of each kind of run, and print what all of them cost."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # a job's key needs feature files, which may not exist yet
         for name in study.datasets:
             (FEATURES / name).mkdir(parents=True)
             for file in ("features.npy", "clips.csv"):
                 (FEATURES / name / file).touch()
-        for stage in map(import_module, STAGES):
-            for name in getattr(study, stage.SECTION):
-                jobs = {job.key: job for job in stage.jobs(study, name) if job.key not in seen}
-                seen |= set(jobs)
-                costs.append(cost_of(list(jobs.values()), features[name]))
-                print(line(stage.__name__, name, costs[-1]), flush=True)
+        total = print_costs(study, map(import_module, STAGES))
         os.chdir("/")
-    largest = max(bytes_of(of, features[name]) for name, of in study.datasets.items())
+    largest = max(bytes_of(of, study.features[of.features]) for of in study.datasets.values())
     n_jobs = jobs_at_once(study.machine.jobs)
-    print(line("all", "", sum_of(costs)))
-    print(conclusion(sum_of(costs), choose_device(study.machine.device), n_jobs, largest))
+    print(conclusion(total, choose_device(study.machine.device), n_jobs, largest))
 
 
 if __name__ == "__main__":

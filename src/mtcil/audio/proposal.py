@@ -129,7 +129,7 @@ def heads_for(n_base: int) -> str:
 
 
 def updates_for(steps: Sequence[int], train_clips: float) -> UpdateSettings:
-    """Lengths of training for so many training clips per class, on average."""
+    """Lengths of training for this many training clips per class, on average."""
     base = math.ceil(steps[0] * train_clips / BASE_BATCH)
     new = math.ceil(max(steps[1:], default=1) * train_clips / STEP_BATCH)
     passes = zip(PASSES, (base, new, new, new), FEWEST, strict=True)

@@ -7,7 +7,7 @@
 `datasets.<name>.group` finds the group in the file's name instead. Hidden files are left out (`.x`,
 `__MACOSX`), and formats that libsndfile does not read, such as .m4a. Folders above the classes are
 dropped when the data are taken in (`ROOT_IS_DROPPED`): a study has at least two classes, so a
-folder that holds all clips is no class. Point MTCIL_SOURCE_<NAME> at the data.
+folder that holds all clips is not a class. Point MTCIL_SOURCE_<NAME> at the data.
 """
 
 import unicodedata

@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from mtcil.reporting.comparison import measured as rows_of_measure
-from mtcil.reporting.comparison import named_bound, pairs_of, ranked
+from mtcil.reporting.comparison import measured, named_bound, pairs_of, ranked
 from mtcil.reporting.report import headline
 from mtcil.reporting.style import with_ci
 
@@ -25,7 +24,7 @@ def glance(steps: pd.DataFrame, methods: pd.DataFrame) -> str:
         ]
     for pair in pairs_of(methods) if len(methods) else []:
         part = pair[0] if len(pair[0]) else pair[1]
-        averages = rows_of_measure(part, "average")
+        averages = measured(part, "average")
         lines.append(f"  methods on base model {part['base'].iloc[0]}")
         for name in ranked(part):
             row = averages.loc[name]

@@ -1,8 +1,9 @@
 """Estimate the cost of a study before it starts: time a few updates of each phase, and scale."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from mtcil.running.jobs import BaseJob, RunJob
 from mtcil.running.run import base_training
 from mtcil.running.together import train_together
 from mtcil.settings.sections import DatasetSettings, FeatureSettings
+from mtcil.settings.study import Study
 
 UPDATES = 8  # timed updates of each phase
 COPIES = 32  # runs at once on a GPU
@@ -71,6 +73,29 @@ def line(stage: str, dataset: str, cost: Cost) -> str:
     """A line of the table below `HEADER`."""
     hours = cost.seconds / 3600
     return f"{stage:16} {dataset:22} {cost.runs:6} {cost.updates:12,} {hours:9.2f}"
+
+
+def print_costs(study: Study, stages: Iterable[ModuleType], share: float = 0.0) -> Cost:
+    """Print a line for each stage and dataset as it is timed, and for all; the total.
+
+    Only training is timed; runs shared by several stages are counted once.
+
+    Args:
+        stages: modules with a `SECTION` of the study and `jobs(study, dataset)`.
+        share: as in `cost_of`.
+    """
+    costs, seen = [], set[str]()
+    print(HEADER)
+    for stage in stages:
+        for name in getattr(study, stage.SECTION):
+            jobs = {job.key: job for job in stage.jobs(study, name) if job.key not in seen}
+            seen |= set(jobs)
+            features = study.features[study.datasets[name].features]
+            costs.append(cost_of(list(jobs.values()), features, share))
+            print(line(stage.__name__, name, costs[-1]), flush=True)
+    total = sum_of(costs)
+    print(line("all", "", total))
+    return total
 
 
 def conclusion(total: Cost, device: str, n_jobs: int, process_bytes: float) -> str:
