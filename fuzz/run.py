@@ -2,8 +2,8 @@
 
 Ends with exit code 0, and the number of executions, if nothing but our own errors came out. Else
 libFuzzer prints the traceback and where it leaves the input: make a test of it in
-tests/test_fuzz.py. Inputs that reach new code are kept in the environment's folder, for the next
-time.
+tests/robustness/test_fuzz.py. Inputs that reach new code are kept in the environment's folder, for
+the next time.
 """
 
 import importlib

@@ -1,10 +1,10 @@
-"""Stage tune_methods: choose each method's settings on validation clips of other seeds."""
+"""Stage tune_methods: choose each method's settings, and those of base models, with other seeds."""
 
 from _learn import bases_of, learn
 from _study import RECORDS, TUNING_BASES, row_of, run
 from mtcil.core.files import write_text
 from mtcil.records.tables import read_records
-from mtcil.running.grid import Grid, best_points, grid_variants, lines_for_settings
+from mtcil.running.grid import base_grid_jobs, chosen, grid_variants, grids_of
 from mtcil.running.jobs import RunJob, comparison_training, run_jobs
 from mtcil.running.run import remove_others, train_all
 from mtcil.settings.study import Study
@@ -13,22 +13,15 @@ SECTION = "tunings"
 
 
 def main(study: Study, dataset: str) -> None:
-    """Every method gets the same effort: all points of a small grid, on the same base models."""
-    wanted = jobs(study, dataset)  # rejects a wrong grid before any training
-    bases = list({job.base.file: job.base for job in wanted}.values())
+    """All get the same effort: all points of a grid, with the same seeds."""
+    expected = jobs(study, dataset)  # rejects a wrong grid before any training
+    bases = list({job.base.file: job.base for job in expected}.values())
     train_all(bases, study.machine)
     remove_others(TUNING_BASES / dataset, bases)
-    learn(study, "tune_methods", dataset, wanted)
-    records = read_records(RECORDS / "tune_methods", dataset)
-    lines = lines_for_settings(best_points(records, grids_of(study, dataset)))
+    learn(study, "tune_methods", dataset, expected)
+    lines = chosen(study, dataset, read_records(RECORDS / "tune_methods", dataset))
     write_text(RECORDS / "tune_methods" / f"{dataset}.chosen.yaml", lines)
     print(f"For settings.yaml:\n{lines}")
-
-
-def grids_of(study: Study, dataset: str) -> dict[str, Grid]:
-    """The grid of each tuned method."""
-    grids = study.comparison.grids
-    return {name: grids[name] for name in row_of(study, SECTION, dataset).methods or grids}
 
 
 def jobs(study: Study, dataset: str) -> list[RunJob]:
@@ -36,8 +29,10 @@ def jobs(study: Study, dataset: str) -> list[RunJob]:
     tuning, training = row_of(study, SECTION, dataset), comparison_training(study, dataset)
     starts = [(tuning.base, tuning.split, tuning.seeds)]
     bases = bases_of(study, dataset, starts, TUNING_BASES)
-    grids, kept = grids_of(study, dataset), study.comparison.training
-    return run_jobs(study, bases, grid_variants(grids, study.budget(dataset), training, kept))
+    grids, kept = grids_of(study, tuning), study.comparison.training
+    variants = grid_variants(grids, study.budget(dataset), training, kept)
+    of_bases = base_grid_jobs(study, dataset, bases[0].folders, bases[0].device)
+    return run_jobs(study, bases, variants) + of_bases
 
 
 if __name__ == "__main__":

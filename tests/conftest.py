@@ -1,11 +1,16 @@
 """What several tests share: small clips, a small network, small settings."""
 
+import mtcil.core  # noqa: F401 - first: it limits numpy and torch to AVX2
+
+# isort: split
+
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from local_server import server  # noqa: F401 - a fixture
 
 from mtcil.learning.clips import Clips
 from mtcil.learning.fit import Fit, Phase
@@ -63,7 +68,7 @@ def network_settings() -> NetworkSettings:
 @pytest.fixture
 def base_training() -> BaseTrainingSettings:
     fit = PhaseSettings(patience=None, learning_rate=0.1, schedule="constant")
-    return BaseTrainingSettings(SGD, fit, 1.0, task_reduction="mean", statistics="full_task")
+    return BaseTrainingSettings(SGD, fit, 0.1, 1.0, "mean", "full_task")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import random
 import threading
 import time
 
-from test_transfer import Handler, Server
+from local_server import Handler, Server
 
 
 class SlowHandler(Handler):

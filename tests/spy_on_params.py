@@ -1,4 +1,4 @@
-"""Run stages with settings that note which of their values are read (see test_pipeline.py)."""
+"""Run stages with settings that note which of their values are read (see test_pipeline)."""
 
 import contextlib
 import dataclasses

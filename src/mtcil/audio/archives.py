@@ -24,11 +24,11 @@ from isal.igzip_lib import IsalError
 from mtcil.core.errors import UserError
 from mtcil.core.files import whole_file
 
-MAX_BYTES = 64 * 1024**2  # of one wanted file; the longest official clip has about 2 MiB
+MAX_BYTES = 64 * 1024**2  # of one selected file; the longest official clip has about 2 MiB
 
 Format = Literal["folder", "zip", "tar.gz", "tar"]
-Wanted = Callable[[str], bool]
-Member = tuple[str, Callable[[], bytes]]  # name, and what reads the content, if called at once
+Select = Callable[[str], bool]
+Member = tuple[str, Callable[[], bytes]]  # name, and a function that reads it if called at once
 
 _UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, zlib.error, cast(type[Exception], IsalError)),
@@ -38,7 +38,7 @@ _UNREADABLE: tuple[type[Exception], ...] = (
 
 
 def format_of(path: Path) -> Format:
-    """Tell a folder and the kinds of archive apart by content, whatever the name says.
+    """Recognise a folder or a kind of archive by its content, whatever the name says.
 
     Raises:
         UserError: it is neither, or cannot be opened.
@@ -67,40 +67,40 @@ def format_of(path: Path) -> Format:
 
 
 def read_members(
-    path: Path, wanted: Wanted, emptied: Wanted = lambda name: False
+    path: Path, select: Select, emptied: Select = lambda name: False
 ) -> Iterator[tuple[str, bytes]]:
-    """Read the wanted files of an archive or a folder, one after the other.
+    """Read the selected files of an archive or a folder, one after the other.
 
     Args:
         path: a tar, tar.gz or zip archive, or a folder.
-        wanted: asked with every name, with `/` between its parts and no leading `./`.
-        emptied: wanted files whose content is not read; it is given as empty.
+        select: called with every name, with `/` between its parts and no leading `./`.
+        emptied: selected files whose content is not read; it is given as empty.
 
     Yields:
-        (name, content) of each regular file that is wanted; in the order of the archive, or
+        (name, content) of each regular file that is selected; in the order of the archive, or
         of the sorted names of a folder.
 
     Raises:
-        UserError: not an archive, or a damaged or truncated one; a wanted name that is absolute,
+        UserError: not an archive, or a damaged or truncated one; a selected name that is absolute,
             climbs (`..`), is not text or occurs twice; a link; a file of more than MAX_BYTES.
     """
     seen: set[str] = set()
     with _damage_explained(path):
-        for name, read in _members(path, wanted):
+        for name, read in _members(path, select):
             if name in seen:
                 raise UserError(f"{path} contains {name!r} twice. Remove one of them.")
             seen.add(name)
             yield name, b"" if emptied(name) else read()
 
 
-def names_in(path: Path, wanted: Wanted) -> list[str]:
-    """Names of the wanted files, in the order of `read_members`; no content is read or checked.
+def names_in(path: Path, select: Select) -> list[str]:
+    """Names of the selected files, in the order of `read_members`; no content is read or checked.
 
     Raises:
         UserError: as in `read_members`, except for what is wrong with one file's content.
     """
     with _damage_explained(path):
-        return [name for name, _ in _members(path, wanted)]
+        return [name for name, _ in _members(path, select)]
 
 
 def root_of(names: Iterable[str]) -> str:
@@ -110,9 +110,9 @@ def root_of(names: Iterable[str]) -> str:
     return f"{root}/" if root else ""
 
 
-def _members(path: Path, wanted: Wanted) -> Iterator[Member]:
+def _members(path: Path, select: Select) -> Iterator[Member]:
     readers = {"folder": _read_folder, "zip": _read_zip, "tar.gz": _read_tar_gz, "tar": _read_tar}
-    return readers[format_of(path)](path, wanted)
+    return readers[format_of(path)](path, select)
 
 
 @contextmanager
@@ -131,10 +131,10 @@ def _damage_explained(path: Path) -> Iterator[None]:
 def pack(
     folder: Path,
     archive: Path,
-    wanted: Wanted = lambda name: True,
-    emptied: Wanted = lambda name: False,
+    select: Select = lambda name: True,
+    emptied: Select = lambda name: False,
 ) -> int:
-    """Write the wanted regular files of an unpacked folder as a tar; return how many.
+    """Write the selected regular files of an unpacked folder as a tar; return how many.
 
     The same files give the same bytes: names are sorted; times, owners and modes are dropped.
     Files of `emptied` keep their names and lose their content.
@@ -142,13 +142,13 @@ def pack(
     Raises:
         UserError: as in `read_members`.
     """
-    return write_tar(archive, read_members(folder, wanted, emptied))
+    return write_tar(archive, read_members(folder, select, emptied))
 
 
 def pack_below_root(
-    source: Path, archive: Path, wanted: Wanted, emptied: Wanted = lambda name: False
+    source: Path, archive: Path, select: Select, emptied: Select = lambda name: False
 ) -> int:
-    """Write the wanted files, without the folders above them all, as a tar; return how many.
+    """Write the selected files, without the folders above them all, as a tar; return how many.
 
     E.g. `my_data/dog/1.wav` and `my_data/cat/1.wav` become `dog/1.wav` and `cat/1.wav`.
     `emptied` is asked with these names.
@@ -156,8 +156,8 @@ def pack_below_root(
     Raises:
         UserError: as in `read_members`.
     """
-    n_dropped = len(root_of(names_in(source, wanted)))
-    files = read_members(source, wanted, lambda name: emptied(name[n_dropped:]))
+    n_dropped = len(root_of(names_in(source, select)))
+    files = read_members(source, select, lambda name: emptied(name[n_dropped:]))
     return write_tar(archive, ((name[n_dropped:], content) for name, content in files))
 
 
@@ -176,8 +176,8 @@ def write_tar(archive: Path, files: Iterable[tuple[str, bytes]]) -> int:
     return n_files
 
 
-def _read_folder(folder: Path, wanted: Wanted) -> Iterator[Member]:
-    """Wanted regular files below a folder, sorted by name; folders behind links are left out."""
+def _read_folder(folder: Path, select: Select) -> Iterator[Member]:
+    """Selected regular files below a folder, sorted by name; folders behind links are left out."""
     files: list[tuple[str, Path]] = []
 
     def refuse(error: OSError) -> None:
@@ -187,7 +187,7 @@ def _read_folder(folder: Path, wanted: Wanted) -> Iterator[Member]:
         paths = [Path(parent, name) for name in names]
         files += [(path.relative_to(folder).as_posix(), path) for path in paths]
     for raw_name, path in sorted(files):
-        name = _wanted_name(folder, raw_name, wanted)
+        name = _name_of(folder, raw_name, select)
         if name is None:
             continue
         if not stat.S_ISREG(path.lstat().st_mode):
@@ -197,12 +197,10 @@ def _read_folder(folder: Path, wanted: Wanted) -> Iterator[Member]:
             yield name, partial(_read_bounded, folder, name, n_bytes, content)
 
 
-def _read_zip(path: Path, wanted: Wanted) -> Iterator[Member]:
+def _read_zip(path: Path, select: Select) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
-            name = (
-                None if entry.filename.endswith("/") else _wanted_name(path, entry.filename, wanted)
-            )
+            name = None if entry.filename.endswith("/") else _name_of(path, entry.filename, select)
             if name is None:
                 continue
             kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the packer states none
@@ -212,21 +210,21 @@ def _read_zip(path: Path, wanted: Wanted) -> Iterator[Member]:
                 yield name, partial(_read_bounded, path, name, entry.file_size, content)
 
 
-def _read_tar_gz(path: Path, wanted: Wanted) -> Iterator[Member]:
+def _read_tar_gz(path: Path, select: Select) -> Iterator[Member]:
     with igzip_threaded.open(path, "rb", threads=1) as stream:  # inflates ahead, in a thread
-        yield from _entries(path, stream, wanted)
+        yield from _entries(path, stream, select)
 
 
-def _read_tar(path: Path, wanted: Wanted) -> Iterator[Member]:
+def _read_tar(path: Path, select: Select) -> Iterator[Member]:
     with path.open("rb") as stream:
-        yield from _entries(path, stream, wanted)
+        yield from _entries(path, stream, select)
 
 
-def _entries(path: Path, stream: IO[bytes], wanted: Wanted) -> Iterator[Member]:
+def _entries(path: Path, stream: IO[bytes], select: Select) -> Iterator[Member]:
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         while (entry := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every entry
-            name = None if entry.isdir() else _wanted_name(path, entry.name, wanted)
+            name = None if entry.isdir() else _name_of(path, entry.name, select)
             if name is None:
                 continue
             if not entry.isreg():
@@ -253,14 +251,14 @@ def _check_end(rest: IO[bytes]) -> None:
         raise tarfile.ReadError("the end of the archive is missing")
 
 
-def _wanted_name(path: Path, raw_name: str, wanted: Wanted) -> str | None:
-    """The name without empty and `.` parts if it is wanted, else None.
+def _name_of(path: Path, raw_name: str, select: Select) -> str | None:
+    """The name without empty and `.` parts if it is selected, else None.
 
     Raises:
-        UserError: it is wanted, and absolute, climbing or not text.
+        UserError: it is selected, and absolute, climbing or not text.
     """
     name = "/".join(part for part in raw_name.split("/") if part not in ("", "."))
-    if not name or not wanted(name):
+    if not name or not select(name):
         return None
     if raw_name.startswith("/") or ".." in name.split("/"):
         raise UserError(f"{path} contains {raw_name!r}, which points outside. Repack it.")

@@ -108,7 +108,7 @@ def _opened(content: bytes, name: str) -> Iterator[_Stream]:
 
 
 def _frames_after(file: _Stream, n_frames: int) -> int:
-    """Frames of the file in all, of which `n_frames` have been read; damage is its end."""
+    """Total frames of a file, `n_frames` of which are read; it ends where damage begins."""
     try:
         while n_read := len(file.read(BLOCK, "int16")):
             n_frames += n_read

@@ -27,9 +27,9 @@ def check_url(url: str) -> None:
 
 
 def download(url: str, partial: Path) -> None:
-    """Download to `partial`; where it holds the beginning already, only the rest.
+    """Download to `partial`; if it has the beginning already, download only the rest.
 
-    Beside it stands the validator (ETag or Last-Modified) of the server's file: if that has
+    The validator (ETag or Last-Modified) of the server's file is stored beside it. If it has
     changed, or the server cannot send a part, the file is downloaded from its beginning.
 
     Raises:

@@ -148,7 +148,7 @@ def _members(
     """Id and content of each clip selected so far; later ones may displace some."""
     exclude = set(settings.exclude)
 
-    def wanted(member: str) -> bool:
+    def select(member: str) -> bool:
         info = clip_at(dataset, member, settings.group)
         if info is None:
             return False
@@ -163,7 +163,7 @@ def _members(
             and choice.offer(info)
         )
 
-    for member, content in read_members(archive, wanted):
+    for member, content in read_members(archive, select):
         yield dataset.clip_of(member).id, content
 
 
@@ -198,7 +198,7 @@ def _refuse_damage(clips: list[ClipInfo], damage: dict[str, str], name: str) -> 
 def _count(
     clips: list[ClipInfo], settings: DatasetSettings, name: str, labels: Mapping[str, int]
 ) -> dict[str, int]:
-    """Clips per class; warn where there are fewer than asked for."""
+    """Clips per class; warn if there are fewer than the settings say."""
     counts = dict.fromkeys(settings.classes, 0)
     for clip in clips:
         counts[clip.label] += 1

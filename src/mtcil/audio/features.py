@@ -11,7 +11,7 @@ outside the clip when centred), so they have the same frames:
     chroma    chroma_stft: tuning estimated for each clip, each frame's maximum is 1
     tonnetz   of that chroma (Harte et al. 2006), not of a constant-Q transform
     contrast  spectral_contrast: dB between peaks and valleys of `contrast - 1` octaves
-              above 200 Hz and of what lies below (Jiang et al. 2002)
+              above 200 Hz and of the band below (Jiang et al. 2002)
 """
 
 import functools
@@ -38,10 +38,10 @@ def compute(
 
     Args:
         waveform: (settings.n_samples,), as `mtcil.audio.decode.decode` gives it.
-        method: "fast" is librosa where n_fft is no power of two from 64 to 4,096.
+        method: "fast" calls librosa if n_fft is not a power of two from 64 to 4,096.
 
     Raises:
-        UserError: settings that librosa has no answer to, see `check`.
+        UserError: settings for which librosa gives no result, see `check`.
     """
     check(settings)
     if method == "fast" and fast_features.supports(settings):

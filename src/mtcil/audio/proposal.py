@@ -55,7 +55,7 @@ def propose(survey: Survey, shares: SplitShares, can_divide: CanDivide) -> Propo
     """Numbers of a first study.
 
     Args:
-        shares: of the split, of which follows how many clips are learnt from.
+        shares: of the split; they decide how many clips are learnt from.
         can_divide: (labels, groups) -> whether a split by group gives every part all classes.
     """
     counts = survey.counts
@@ -169,7 +169,11 @@ def _features(
             f"{cut} of {len(lengths)} are cut, shorter ones padded",
         ),
         ("n_fft", str(n_fft), f"{1000 * n_fft / rate:.0f} ms, as in the paper about 50"),
-        ("hop_length", str(hop), f"gives {settings.n_frames} frames, of which the network is made"),
+        (
+            "hop_length",
+            str(hop),
+            f"gives {settings.n_frames} frames, the size of the network's input",
+        ),
         ("log_mel", str(settings.log_mel), "bins; chroma, tonnetz and contrast can be added"),
     ]
     return settings, network, reasons
@@ -210,7 +214,7 @@ def _splits(survey: Survey, can_divide: CanDivide) -> tuple[tuple[str, ...], str
         return ("random",), f"group needs 3 speakers or recordings of each class, but: {texts}"
     labels = [list(groups).index(clip.label) for clip, _ in survey.clips]
     if not can_divide(labels, [clip.group for clip, _ in survey.clips]):
-        return ("random",), "the groups share so many classes that no division of them was found"
+        return ("random",), "the groups share too many classes: no division was found"
     shared = Counter(group for of_class in groups.values() for group in of_class)
     n_shared = sum(n > 1 for n in shared.values())
     return (

@@ -46,7 +46,7 @@ def provide_archive(
         notify: called with remarks for the user.
 
     Returns:
-        Facts of the archive, which hold no local path: dataset, kind, file, bytes, sha256,
+        Facts of the archive, without local paths: dataset, kind, file, bytes, sha256,
         official, origin, url, licence.
 
     Raises:
@@ -142,10 +142,10 @@ def check_local(
     """Check from names alone, before anything is copied, that a study's clips are there.
 
     Args:
-        notify: is told which files are left out.
+        notify: called with a line about files that are left out.
 
     Raises:
-        UserError: no clip, too few of a class, or no such clip as `exclude` names.
+        UserError: no clip, too few clips of a class, or `exclude` names a clip that is not there.
     """
     members = own_members(dataset, local)
     clips = [dataset.clip_of(member) for member in members.clips]

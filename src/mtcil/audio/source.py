@@ -5,8 +5,8 @@ A dataset file states:
     SOURCE: Source | None     its official archive; None where there is none to download
     CLASSES: tuple[str, ...] | None   all class names that it knows; None takes any
     def clip_of(member: str) -> ClipInfo | None
-        what a file of the archive is, from its path alone; None for files that are no clips
-    ROOT_IS_DROPPED = True     only where folders above all clips mean nothing: they are dropped
+        the clip in a file of the archive, from its path only; None for other files
+    ROOT_IS_DROPPED = True     only where folders above all clips have no meaning and are dropped
     def make(archive: Path, settings: DatasetSettings) -> None
         only in synthetic datasets: write the archive, in the layout that `clip_of` reads
 """
@@ -38,21 +38,21 @@ class Source:
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What the path of a clip tells."""
+    """What the path of a clip says about it."""
 
     id: str  # unique in the dataset, e.g. "yes/0135f3f2_nohash_1"
     label: str  # class name
-    group: str  # speaker or recording: what a split by group must not tear apart
+    group: str  # speaker or recording: what a split by group keeps together
     fold: int  # the dataset's own fold; 0 where it has none
 
 
 def clip_at(dataset: ModuleType, member: str, group: str | None) -> ClipInfo | None:
-    """What a file of an archive is; None for files that are no clips.
+    """The clip that a file of an archive is; None for other files.
 
     Args:
         dataset: a file of `mtcil.datasets`.
         group: a regular expression whose one pair of parentheses finds the speaker or recording
-            in the file's name, without its folders; None: the dataset says it.
+            in the file's name, without its folders; None: the dataset's own.
 
     Raises:
         UserError: the pattern does not match the name of a clip.

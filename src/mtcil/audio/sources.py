@@ -30,12 +30,12 @@ List = Mapping[str, tuple[str, str]]  # name -> (bytes or "" where not known, ch
 
 @dataclass(frozen=True)
 class Members:
-    """Names of the files of a folder or an archive; hidden ones are in neither.
+    """Names of the files of a folder or an archive, without hidden ones.
 
     Attributes:
         root: the folders above all clips, with a `/` at the end, where they are dropped.
         clips: with the root left out.
-        others: what the dataset does not take.
+        others: files that the dataset does not use.
     """
 
     root: str
@@ -43,7 +43,7 @@ class Members:
     others: Sequence[str]
 
     def others_text(self) -> str:
-        """How many files of which formats are no clips, and one of them."""
+        """How many files are not clips, by format, and the name of one."""
         if not self.others:
             return "no other file"
         suffixes = Counter(
@@ -100,9 +100,9 @@ def own_list(
         UserError: it cannot be read.
     """
     members = own_members(dataset, local)
-    wanted = {members.root + n for n in members.clips if dataset.clip_of(n).id not in exclude}
-    files = read_members(local, wanted.__contains__)
-    bar = tqdm(files, total=len(wanted), desc=local.name, unit=" files", disable=None)
+    selected = {members.root + n for n in members.clips if dataset.clip_of(n).id not in exclude}
+    files = read_members(local, selected.__contains__)
+    bar = tqdm(files, total=len(selected), desc=local.name, unit=" files", disable=None)
     rows = {plain_name(name[len(members.root) :]): row_of(content) for name, content in bar}
     return dict(sorted(rows.items()))
 

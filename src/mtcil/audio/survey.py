@@ -24,13 +24,13 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Survey:
-    """What a folder or an archive holds.
+    """The contents of a folder or an archive.
 
     Attributes:
         clips: those that can be read, in the order of their ids.
-        damaged: id of each clip that cannot be read -> what is wrong with it.
+        damaged: id of each clip that cannot be read -> the fault.
         listed: name -> (bytes, checksum) of each clip that can be read.
-        left_out: how many files of which formats are no clips; "" if there are none.
+        left_out: how many files are not clips, by format; "" if there are none.
         has_groups: whether sub-folders or a pattern name speakers or recordings.
         pattern: that finds the group in a file's name.
     """

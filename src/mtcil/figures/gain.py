@@ -8,14 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtcil.reporting.columns import AVERAGES
+from mtcil.reporting.columns import AVERAGES, MINUS_BASE
 from mtcil.reporting.style import MULTITASK, SINGLE, new_grid, percent_axis, spread, spread_name
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """A column per dataset and split: both curves with their 95 % CI, and the gain with its."""
-    limit = 1.15 * max(end.abs().max() for end in spread(table, "gain_"))
-    steps = table[~table["measure"].isin(list(AVERAGES))]
+    steps = table[~table["measure"].isin([*AVERAGES, MINUS_BASE])]
+    limit = 1.15 * max(end.abs().max() for end in spread(steps, "gain_"))
     places = list(steps.groupby(["dataset", "split", "exemplars"], sort=False))
     figure, (above, below) = new_grid(2, len(places), heights=[3, 2])
     for top, bottom, ((dataset, split, exemplars), part) in zip(above, below, places, strict=True):

@@ -28,13 +28,12 @@ def draw(table: pd.DataFrame) -> Figure:
             _draw_base(axis, single, methods, SINGLE, "o", "single task", -0.16)
         if len(multitask):
             _draw_base(axis, multitask, methods, MULTITASK, "s", "multitask", 0.16)
-        n = measured(ranking, "average")["n"]
-        axis.set_yticks(range(len(methods)), [f"{named_bound(m)}, {n[m]}" for m in methods])
+        axis.set_yticks(range(len(methods)), list(map(named_bound, methods)))
         axis.set_ylim(len(methods) - 0.4, -0.6)
         heads = ", against ".join(label_of(part) for part in (single, multitask) if len(part))
         axis.set_title(f"{title_of(ranking)}\nheads {heads}")
         axis.set_xlabel("average accuracy, %\n(incremental steps; bar: 95 % CI)")
-        axis.set_ylabel("method, number of seeds")
+        axis.set_ylabel("method")
         percent_axis(axis, "x")
     dashed = f" (dashed: {JOINT}, the {BOUNDS[JOINT]})" if JOINT in set(table["method"]) else ""
     figure.legend(

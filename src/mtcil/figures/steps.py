@@ -33,12 +33,12 @@ def draw(table: pd.DataFrame) -> Figure:
     steps = table[~table["measure"].isin(list(AVERAGES))]
     studies = list(steps.groupby(["dataset", "split", "exemplars"], sort=False))
     others = [line for line in _variants(steps) if not is_single(line)]
-    wanted = [name for name in PANELS if any(name in panels_of(o) for o in others)] or PANELS[:1]
+    panels = [name for name in PANELS if any(name in panels_of(o) for o in others)] or PANELS[:1]
     looks = _looks(_variants(steps))
-    figure, axes = new_grid(len(studies), len(wanted))
+    figure, axes = new_grid(len(studies), len(panels))
     figure.set_figheight(3.1 * len(studies) + 1.2)
     for row, ((dataset, split, exemplars), part) in zip(axes, studies, strict=True):
-        for axis, panel in zip(row, wanted, strict=True):
+        for axis, panel in zip(row, panels, strict=True):
             shown = [line for line in _variants(part) if panel in panels_of(line)]
             for line in shown:
                 _draw_line(axis, line, *looks[label_of(line)])
@@ -52,7 +52,7 @@ def draw(table: pd.DataFrame) -> Figure:
         handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(
         list(handles.values()), list(handles), title=f"heads (band: {spread_name(steps)})",
-        loc="outside lower center", ncols=min(3, len(wanted) + 1), frameon=False,
+        loc="outside lower center", ncols=min(3, len(panels) + 1), frameon=False,
     )  # fmt: skip
     return figure
 

@@ -34,6 +34,7 @@ class MethodConfig:
     memory: Literal["exemplars", "none", "all"] = "exemplars"  # clips of old classes it may use
     bits: Literal[8, 16, 32] = 32  # per stored feature value
     learning_rate: Positive | None = None  # of the phase `then_all`; null: as in step_training
+    length: Positive = 1.0  # updates of each step, as a multiple of the study's
 
 
 class Cost(NamedTuple):

@@ -32,7 +32,8 @@ class Plan:
         validation: clips for early stopping: all_seen, new_only, memory.
         validation_share: share of the exemplars, only for `memory`.
         exemplars: K, the memory budget.
-        measured: the split that each step is measured on.
+        measured: the clips that each step is measured on; `held_out`: validation and test clips
+            together, to tune with in a study that reports nothing.
     """
 
     steps: tuple[int, ...]
@@ -44,7 +45,7 @@ class Plan:
     memory: MemorySettings
     exemplars: int
     network: NetworkSettings
-    measured: Literal["test", "validation"] = "test"
+    measured: Literal["test", "held_out"] = "test"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class StepResult:
     """The result of one step.
 
     Attributes:
-        confusion: counts over the test clips of all classes seen.
+        confusion: counts over the measured clips of all classes seen.
         updates: of each phase, by name.
         clips_passed: clips in the forward passes of training.
         diverged: whether a weight of the network is NaN or infinite.
@@ -109,7 +110,7 @@ def _learn_step(
     clips = step_clips(run, kept, n_old, n_seen, m)
     phases = Phases()
     steps = run.method.learn_step(
-        learner, clips, plan.config, _with_rate(plan), Seeds(run.seed, step)
+        learner, clips, plan.config, training_of(plan), Seeds(run.seed, step)
     )
     learnt = yield from logged(steps, phases)
     new_memory, after = yield from _after_step(run, learnt, memory, step, phases)
@@ -127,19 +128,19 @@ def _learn_step(
     return after, new_memory, result
 
 
-def _with_rate(plan: Plan) -> StepTraining:
-    """The step's training, with the method's own learning rate if its settings have one."""
-    rate = plan.config.learning_rate
-    if rate is None:
-        return plan.training
+def training_of(plan: Plan) -> StepTraining:
+    """The training of a step, with the method's own learning rate and length."""
+    rate, length = plan.config.learning_rate, plan.config.length
 
-    def at_rate(phase: Phase) -> Phase:
-        return replace(phase, learning_rate=rate)
+    def own(phase: Phase, rate: float | None) -> Phase:
+        updates = round(length * phase.updates)
+        return replace(phase, updates=updates, learning_rate=rate or phase.learning_rate)
 
     return replace(
         plan.training,
-        then_all=at_rate(plan.training.then_all),
-        whole=at_rate(plan.training.whole),
+        head_first=own(plan.training.head_first, None),
+        then_all=own(plan.training.then_all, rate),
+        whole=own(plan.training.whole, rate),
     )
 
 
@@ -228,9 +229,11 @@ def exemplar_budget(run: Run, learner: Learner, n_seen: int) -> int:
 
 
 def measure(run: Run, learner: Learner, n_seen: int) -> NDArray[np.int64]:
-    """Confusion counts over the test clips of all classes seen."""
-    measured = run.data.test if run.plan.measured == "test" else run.data.validation
-    clips = measured[of_labels(measured, 0, n_seen)]
+    """Confusion counts over the measured clips of all classes seen."""
+    clips = run.data.test
+    if run.plan.measured == "held_out":
+        clips = join(run.data.validation, clips)
+    clips = clips[of_labels(clips, 0, n_seen)]
     predicted = in_batches(lambda part: run.method.predict(learner, part), clips.features)
     return confusion_counts(clips.labels.cpu().numpy(), predicted.cpu().numpy(), n_seen)
 

@@ -3,16 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mtcil.records.measures import average_accuracy_with_base, average_incremental_accuracy
 from mtcil.records.tables import by_seed
-from mtcil.reporting.inference import Estimate, estimate, paired_by_seed
+from mtcil.reporting.inference import (
+    Estimate,
+    detectable,
+    estimate,
+    holm,
+    paired_by_seed,
+    resampled_half_width,
+)
+from mtcil.settings.sections import SplitShares
 
 AVERAGES = {
     "average": average_incremental_accuracy,
     "average with base": average_accuracy_with_base,
 }
+MINUS_BASE = "average minus base"  # only in tables of gains
 
 
 def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
@@ -45,7 +55,40 @@ def row_of(
 
 def in_order(measures: pd.Series) -> list[str]:
     """The columns in printed order."""
-    return sorted(measures.unique(), key=lambda measure: (measure in AVERAGES, measure))
+    last = (*AVERAGES, MINUS_BASE)
+    return sorted(measures.unique(), key=lambda measure: (measure in last, measure))
+
+
+def minus_base(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """As `by_measure`: the average minus the accuracy after the base step.
+
+    Empty for runs of a base step only.
+    """
+    if runs["step"].max() == 0:
+        return {}
+    steps = by_seed(runs)
+    return {MINUS_BASE: {s: average_incremental_accuracy(a) - a[0] for s, a in steps.items()}}
+
+
+def with_power(table: pd.DataFrame, prefix: str, split: SplitShares) -> pd.DataFrame:
+    """A table with more about the differences in its columns of this prefix.
+
+    `p_holm`: the p-value, corrected over all differences of the table. `wide_low`, `wide_high`:
+    the CI corrected for resampling. `detectable`: the difference found with 80 % power.
+    """
+    if f"{prefix}mean" not in table:
+        return table
+    pairs = zip(table[f"{prefix}std"], table[f"{prefix}n"].fillna(0), strict=True)
+    sizes = [(float(std), int(n)) for std, n in pairs]
+    half = np.array([resampled_half_width(*s, split.test / split.train) for s in sizes])
+    return table.assign(
+        **{
+            f"{prefix}p_holm": holm(table[f"{prefix}p_value"].tolist()),
+            f"{prefix}wide_low": table[f"{prefix}mean"] - half,
+            f"{prefix}wide_high": table[f"{prefix}mean"] + half,
+            f"{prefix}detectable": [detectable(*s) for s in sizes],
+        }
+    )
 
 
 def named(prefix: str, found: Estimate) -> dict[str, float]:

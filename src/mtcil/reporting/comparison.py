@@ -1,16 +1,15 @@
 """Comparison of methods, from both base models, with the same bytes of memory.
 
-Differences are paired by seed and only for the average, the measure of the paper's claims.
-A method's mean is over its own seeds, and some methods have more than others: use the ranks only
-for the order of lines, and the differences for conclusions.
+Differences are paired by seed and only for the average, the measure of the paper's claims. All
+lines of one dataset, split and K are over the seeds that all of them have. If there is no such
+seed, each line is over its own.
 """
 
 import pandas as pd
 
 from mtcil.records.measures import average_accuracy_with_base, average_incremental_accuracy
 from mtcil.records.tables import by_seed
-from mtcil.reporting.columns import row_of
-from mtcil.reporting.inference import holm
+from mtcil.reporting.columns import row_of, with_power
 from mtcil.reporting.style import is_single
 from mtcil.settings.study import SINGLE, Study
 
@@ -33,8 +32,11 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
         return records
     rows = []
     for _, part in records.groupby(PLACE, sort=False):
+        variants = list(part.groupby(ABOUT, sort=False))
+        shared = set.intersection(*(set(runs["seed"]) for _, runs in variants))
         by_variant = {
-            variant: by_measure(runs) for variant, runs in part.groupby(ABOUT, sort=False)
+            variant: by_measure(runs[runs["seed"].isin(shared)] if shared else runs)
+            for variant, runs in variants
         }
         averages = {(variant[0], variant[-1]): by["average"] for variant, by in by_variant.items()}
         for variant, measures in by_variant.items():
@@ -50,13 +52,17 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
                 row_of(line | {"measure": name}, values, **(gaps if name == "average" else {}))
                 for name, values in measures.items()
             ]
-    return _corrected(pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    for prefix in DIFFERENCES:
+        table = with_power(table, prefix, study.split)
+    return table
 
 
 def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
     """{measure: {seed: value}} of one method from one base: percent; bytes kept for the last step.
 
     `old` and `new`: accuracy of the old and of the new classes, mean over the incremental steps.
+    `updates` and `clips`: of training, all incremental steps together.
     """
     steps = by_seed(runs)
     later = runs[runs["step"] > 0].groupby("seed")
@@ -68,14 +74,9 @@ def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
         "old": later["old_accuracy"].mean().to_dict(),
         "new": later["new_accuracy"].mean().to_dict(),
         "bytes": last[KEPT].sum(axis=1).astype(float).to_dict(),
+        "updates": later["updates"].sum(min_count=1).astype(float).to_dict(),
+        "clips": later["clips_passed"].sum(min_count=1).astype(float).to_dict(),
     }
-
-
-def _corrected(table: pd.DataFrame) -> pd.DataFrame:
-    for prefix in DIFFERENCES:
-        if f"{prefix}p_value" in table:
-            table[f"{prefix}p_holm"] = holm(table[f"{prefix}p_value"].tolist())
-    return table
 
 
 def bases_of(table: pd.DataFrame) -> list[tuple[pd.DataFrame, list[pd.DataFrame]]]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
-CONFIDENCE = 0.95
+CONFIDENCE, POWER = 0.95, 0.8
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,39 @@ def paired_by_seed(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Es
     if not seeds:
         return None
     return paired_difference([ours[s] for s in seeds], [theirs[s] for s in seeds])
+
+
+def resampled_half_width(std: float, n: int, test_to_train: float) -> float:
+    """Half the 95 % CI of a paired difference over seeds that divide one pool of clips again.
+
+    Training sets of such seeds overlap, so the variance of the mean is std^2 (1 / n + n_test /
+    n_train), not std^2 / n (Nadeau and Bengio 2003).
+
+    Args:
+        test_to_train: clips of the test split for each clip of the training split.
+    """
+    if n < 2:
+        return float("nan")
+    error: float = std * (1 / n + test_to_train) ** 0.5
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
+
+
+def detectable(std: float, n: int) -> float:
+    """Smallest true difference that a paired t-test (two-sided, 5 %) finds with 80 % power.
+
+    Finding it means that the CI is wholly on the true side of 0.
+
+    Args:
+        std: of the n differences.
+    """
+    if n < 2 or not std > 0:
+        return float("nan")
+    critical = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1))
+
+    def lacking(standard_errors: float) -> float:
+        return POWER - float(stats.nct.sf(critical, n - 1, standard_errors))
+
+    return float(brentq(lacking, 0, 10 * critical)) * std / n**0.5
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -57,7 +57,7 @@ VERDICTS = {
     "What held": (Verdict.REPRODUCED, Verdict.SAME_DIRECTION),
     "What did not hold": (Verdict.NOT_REPRODUCED, Verdict.CONTRADICTED),
     "Not comparable with the paper's numbers": (Verdict.NOT_COMPARABLE,),
-    "Not run": (Verdict.NOT_RUN,),
+    "Not run, or too few seeds": (Verdict.NOT_RUN, Verdict.TOO_FEW),
 }
 DPI, CSS_DPI = 150, 96  # of the pictures, and of a pixel in CSS
 
@@ -196,7 +196,7 @@ def best_methods(methods: pd.DataFrame) -> list[dict[str, str]]:
 def sections(
     pages: Mapping[str, Page], pictures: Mapping[str, Picture]
 ) -> dict[str, list[dict[str, Any]]]:
-    """{section: its tables and figures}; those of one name stand together."""
+    """{section: its tables and figures}; those of one name are together."""
     known = {name for titles in SECTIONS.values() for name in titles}
     rest = [name for name in dict.fromkeys((*pages, *pictures)) if name not in known]
     more = {"More": {name: name.replace("_", " ").capitalize() for name in rest}}

@@ -117,6 +117,20 @@ def gap_text(row: pd.Series, prefix: str, p_name: str = "p_value") -> str:
     return f"{mean:+.1f} {ends}, p {f'{p:.3f}' if p >= 0.0005 else '< 0.001'}"
 
 
+def mean_text(mean: float) -> str:
+    """Text such as `78.3`; "-" where there is no mean, as in `with_ci`."""
+    return "-" if pd.isna(mean) else f"{mean:.1f}"
+
+
+def power_cells(row: pd.Series, prefix: str) -> list[str]:
+    """Two cells: the CI corrected for resampling, and the difference found with 80 % power."""
+    low, high, size = (
+        row.get(f"{prefix}{name}") for name in ("wide_low", "wide_high", "detectable")
+    )
+    interval = "" if pd.isna(low) else f"[{low:+.1f}, {high:+.1f}]"
+    return [interval, "" if pd.isna(size) else f"{size:.1f}"]
+
+
 def end_of_fine_tuning(stopping: str) -> str:
     """`early stopping`, or the number of epochs."""
     return "early stopping" if stopping == "early" else f"{stopping} epochs"

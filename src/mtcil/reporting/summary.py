@@ -87,14 +87,14 @@ def headline(study: Study, records: pd.DataFrame) -> dict[str, Any]:
     Single task, multitask, their paired difference, and the base model that `headline` names.
     """
     found: dict[str, Any] = {}
-    wanted = {"single": SINGLE, "multitask": MULTITASK, "headline": study.headline}
+    bases = {"single": SINGLE, "multitask": MULTITASK, "headline": study.headline}
     for dataset in study.datasets:
         averages = {
             name: {
                 seed: average_incremental_accuracy(steps)
                 for seed, steps in by_seed(headline_runs(records, dataset, base)).items()
             }
-            for name, base in wanted.items()
+            for name, base in bases.items()
         }
         found[dataset] = {
             f"{name}_average": _rounded(float(np.mean(list(values.values()))))

@@ -8,22 +8,22 @@ from mtcil.core.errors import UserError
 from mtcil.core.processes import keep_freed_memory
 
 
-def choose_device(wanted: str) -> str:
+def choose_device(requested: str) -> str:
     """Name of the device; `auto` is a GPU if there is one.
 
     Raises:
         UserError: if this machine does not have the device.
     """
-    if wanted == "auto":
+    if requested == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=wanted)
+        torch.empty(1, device=requested)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"machine.device {wanted!r} cannot be used here ({str(error).splitlines()[0]}). "
+            f"machine.device {requested!r} cannot be used here ({str(error).splitlines()[0]}). "
             "Set machine.device: auto or cpu."
         ) from error
-    return wanted
+    return requested
 
 
 def prepare_worker(device: str) -> torch.device:

@@ -78,7 +78,7 @@ def line(stage: str, dataset: str, cost: Cost) -> str:
 def print_costs(study: Study, stages: Iterable[ModuleType], share: float = 0.0) -> Cost:
     """Print a line for each stage and dataset as it is timed, and for all; the total.
 
-    Only training is timed; runs shared by several stages are counted once.
+    Only training is timed. Runs and base models shared by several stages are counted once.
 
     Args:
         stages: modules with a `SECTION` of the study and `jobs(study, dataset)`.
@@ -89,9 +89,12 @@ def print_costs(study: Study, stages: Iterable[ModuleType], share: float = 0.0) 
     for stage in stages:
         for name in getattr(study, stage.SECTION):
             jobs = {job.key: job for job in stage.jobs(study, name) if job.key not in seen}
-            seen |= set(jobs)
+            bases = {job.base.key: job.base for job in jobs.values() if isinstance(job, RunJob)}
+            own = [base for key, base in bases.items() if key not in seen]  # e.g. tune_methods'
+            seen |= {*jobs, *bases}
             features = study.features[study.datasets[name].features]
-            costs.append(cost_of(list(jobs.values()), features, share))
+            parts = list(jobs.values()), own
+            costs.append(sum_of([cost_of(part, features, share) for part in parts]))
             print(line(stage.__name__, name, costs[-1]), flush=True)
     total = sum_of(costs)
     print(line("all", "", total))

@@ -1,6 +1,7 @@
-"""Choose a method's settings: the best combination of a small grid, by its average accuracy."""
+"""Choose settings of methods and base trainings: the best point of a grid, by its accuracy."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,11 +11,12 @@ from mtcil.core.errors import UserError
 from mtcil.learning.steps import StepTraining
 from mtcil.records.measures import average_incremental_accuracy
 from mtcil.records.tables import by_seed
-from mtcil.running.jobs import Variant
+from mtcil.running.jobs import Folders, RunJob, Variant, base_jobs, run_jobs
+from mtcil.settings.study import Study, Tuning
 from mtcil.settings.training import StepTrainingSettings
 
 Settings = dict[str, Any]
-Grid = Mapping[str, Sequence[Any]]
+Grid = Mapping[Any, Sequence[Any]]  # values by name of setting
 
 
 def points_of(grid: Grid) -> list[Settings]:
@@ -25,7 +27,7 @@ def points_of(grid: Grid) -> list[Settings]:
 def grid_variants(
     grids: Mapping[str, Grid], budget: int, training: StepTraining, kept: StepTrainingSettings
 ) -> list[Variant]:
-    """Every point of every method's grid, measured on validation clips.
+    """Every point of every method's grid, measured on clips that were held out.
 
     Args:
         kept: decides which validation clips a step may use.
@@ -39,7 +41,7 @@ def grid_variants(
             validation=kept.validation,
             validation_share=kept.validation_share,
             stopping="fixed",
-            measured="validation",
+            measured="held_out",
             name=name_of(method, settings),
         )
         for method, grid in grids.items()
@@ -47,13 +49,86 @@ def grid_variants(
     ]
 
 
-def lines_for_settings(best: Mapping[str, Settings]) -> str:
-    """The chosen points in the format of `comparison.tuned` in settings.yaml."""
+def base_grid_jobs(study: Study, dataset: str, folders: Folders, device: str) -> list[RunJob]:
+    """A run from every base model of every point of `tunings.<dataset>.base_grids`.
+
+    In records the point's name is the base model's. Steps are learnt as in `learn_steps`, so
+    validation clips also end the training early, and accuracies are optimistic for all alike.
+
+    Args:
+        folders: `models` gets a folder for each point.
+    """
+    tuning, jobs = study.tunings[dataset], list[RunJob]()
+    for base, grid in tuning.base_grids.items():
+        method = study.base_models[dataset][base].method
+        variant = Variant(method, study.budget(dataset), measured="held_out")
+        for point in points_of(grid):
+            name, tuned = name_of(base, point), with_base_training(study, dataset, point)
+            starts = [(base, tuning.split, tuning.seeds)]
+            own = replace(folders, models=folders.models / name)
+            bases = base_jobs(tuned, dataset, starts, own, device)
+            named = [replace(job, name=replace(job.name, base=name)) for job in bases]
+            jobs += run_jobs(tuned, named, [variant])
+    return jobs
+
+
+def with_base_training(study: Study, dataset: str, point: Mapping[str, float]) -> Study:
+    """The study with the values of one point in its base training."""
+    training, settings = study.base_training, study.datasets[dataset]
+    rate = point.get("learning_rate")
+    if rate is not None:
+        fit = replace(training.fit, learning_rate=rate)
+        training = replace(training, fit=fit, multitask_rate=rate)
+    training = replace(training, task_weight=point.get("task_weight", training.task_weight))
+    updates = round(point.get("length", 1.0) * settings.updates.base)
+    settings = replace(settings, updates=replace(settings.updates, base=updates))
+    return replace(study, base_training=training, datasets={**study.datasets, dataset: settings})
+
+
+def grids_of(study: Study, tuning: Tuning) -> dict[str, Grid]:
+    """The grid of each method that is tuned."""
+    grids = study.comparison.grids
+    return {name: grids[name] for name in tuning.methods or grids}
+
+
+def chosen(study: Study, dataset: str, records: pd.DataFrame) -> str:
+    """The best points of all grids, as lines for settings.yaml.
+
+    Args:
+        records: of all points.
+
+    Raises:
+        UserError: if records of a point are missing.
+    """
+    tuning = study.tunings[dataset]
+    grids, of_methods = grids_of(study, tuning), records["base"] == tuning.base
+    methods = lines_for_settings(best_points(records[of_methods], grids), grids)
+    bases = best_points(records[~of_methods], tuning.base_grids, "base")
+    lines = lines_for_settings(bases, tuning.base_grids, "#   ")
+    of_bases = f"# base_training:\n{lines}" if lines else ""
+    return f"comparison:\n  tuned:\n{methods}{of_bases}"
+
+
+def lines_for_settings(
+    best: Mapping[str, Settings], grids: Mapping[str, Grid], indent: str = "    "
+) -> str:
+    """A line for each chosen point, in the format of `comparison.tuned` in settings.yaml.
+
+    A value at an edge of its grid is named, because a better one may be outside.
+    """
     lines = []
-    for method, settings in best.items():
+    for name, settings in best.items():
         texts = [f"{k}: {'null' if value is None else value}" for k, value in settings.items()]
-        lines.append(f"    {method}: {{{', '.join(texts)}}}")
-    return "\n".join(["comparison:", "  tuned:", *lines]) + "\n"
+        edges = [k for k, value in settings.items() if is_at_edge(value, grids[name][k])]
+        note = f"  # at the edge of its grid: {', '.join(edges)}" if edges else ""
+        lines.append(f"{indent}{name}: {{{', '.join(texts)}}}{note}\n")
+    return "".join(lines)
+
+
+def is_at_edge(value: Any, values: Sequence[Any]) -> bool:
+    """Whether a number is the smallest or the largest of several."""
+    numbers = [v for v in values if isinstance(v, int | float)]
+    return len(numbers) == len(values) > 1 and value in (min(numbers), max(numbers))
 
 
 def name_of(method: str, settings: Settings) -> str:
@@ -61,17 +136,19 @@ def name_of(method: str, settings: Settings) -> str:
     return " ".join([method, *(f"{name}={value}" for name, value in settings.items())])
 
 
-def best_points(records: pd.DataFrame, grids: Mapping[str, Grid]) -> dict[str, Settings]:
-    """For each method, the point with the highest average incremental accuracy, mean over seeds.
+def best_points(
+    records: pd.DataFrame, grids: Mapping[str, Grid], column: str = "method"
+) -> dict[str, Settings]:
+    """For each grid, the point with the highest average incremental accuracy, mean over seeds.
 
     Args:
-        records: of all points, measured on validation clips; `method` is from `name_of`.
-        grids: by method.
+        records: of all points; `column` is from `name_of`.
+        grids: by method, or by row of base models.
 
     Raises:
         UserError: if records of a point are missing.
     """
-    by_method = {name: by_seed(runs) for name, runs in records.groupby("method")}
+    by_method = {name: by_seed(runs) for name, runs in records.groupby(column)}
     seeds = set(records["seed"])
     average = {
         name: sum(map(average_incremental_accuracy, runs.values())) / len(runs)

@@ -11,7 +11,7 @@ from mtcil.core.randomness import numpy_generator
 from mtcil.learning.fit import Phase, phase_of
 from mtcil.learning.protocol import draw_tasks
 from mtcil.learning.steps import StepTraining
-from mtcil.learning.trajectory import Plan
+from mtcil.learning.trajectory import Plan, training_of
 from mtcil.records.rows import BaseName, Run
 from mtcil.running.keys import code_digest, digest, environment, features_digest
 from mtcil.running.schedules import compared, step_training
@@ -109,7 +109,7 @@ class Variant:
     validation_share: float | None = None
     schedule: str = "two_step"
     stopping: str = "early"
-    measured: Literal["test", "validation"] = "test"
+    measured: Literal["test", "held_out"] = "test"
     name: str | None = None
 
 
@@ -125,7 +125,7 @@ class RunJob:
 
     def size(self) -> int:
         """Largest number of updates of all incremental steps."""
-        return (len(self.plan.steps) - 1) * self.plan.training.whole.updates
+        return (len(self.plan.steps) - 1) * training_of(self.plan).whole.updates
 
     def data_bytes(self) -> int:
         """Bytes of the dataset's features."""
@@ -141,13 +141,22 @@ def executor(device: str) -> str:
     return ON_GPU if device.startswith("cuda") else ON_CPU
 
 
+def training_of_base(training: BaseTrainingSettings, heads: Heads) -> BaseTrainingSettings:
+    """Base training with the settings that these heads use; the others get fixed values."""
+    if heads.sizes is None or len(heads.sizes) > 1:
+        return replace(training, fit=replace(training.fit, learning_rate=training.multitask_rate))
+    rate = training.fit.learning_rate
+    return BaseTrainingSettings(training.sgd, training.fit, rate, 1.0, "mean", "full_task")
+
+
 def base_phase(study: Study, dataset: str, row: BaseRow) -> Phase:
     """The phase of base training; longer for the control `longer`."""
     settings = study.datasets[dataset]
-    phase = phase_of(study.base_training.fit, settings.updates.base)
+    n_base = settings.steps[0]
+    training = training_of_base(study.base_training, Heads.parse(row.heads, n_base))
+    phase = phase_of(training.fit, settings.updates.base)
     if row.control != "longer":
         return phase
-    n_base = settings.steps[0]
     heads = Heads.parse(study.base_models[dataset][MULTITASK].heads, n_base)
     tasks = draw_tasks(heads, n_base, numpy_generator(0, "tasks"))
     times = sum(len(task) for task in tasks) / n_base
@@ -183,7 +192,8 @@ def base_jobs(
     for base, kind, seeds in starts:
         row, split = study.base_models[dataset][base], study.split_of(kind)
         heads = Heads.parse(row.heads, settings.steps[0])
-        training, phase = study.base_training, base_phase(study, dataset, row)
+        training = training_of_base(study.base_training, heads)
+        phase = base_phase(study, dataset, row)
         name = BaseName(dataset, kind, base, row.heads, row.passes, row.control or "none")
         own = [split, training, phase, heads, row.passes, row.control == "shuffled_labels"]
         for seed in seeds:

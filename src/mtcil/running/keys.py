@@ -50,8 +50,8 @@ def code_digest(*starts: str) -> str:
 
 
 @functools.cache
-def code_of(file: Path) -> str:
-    """The code of a file without comments, docstrings and layout."""
+def code_of(file: Path) -> Any:
+    """The code of a file without comments, docstrings and layout; see `_structure`."""
     tree = ast.parse(file.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -59,14 +59,26 @@ def code_of(file: Path) -> str:
             is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
             if is_text and isinstance(first.value.value, str):  # type: ignore[union-attr]
                 node.body[:1] = [] if node.body[1:] else [ast.Pass()]
-    return ast.unparse(tree)
+    return _structure(tree)
+
+
+def _structure(node: Any) -> Any:
+    """A syntax tree as nested lists, equal on every version of Python: empty fields are left out.
+
+    `ast.unparse` and `ast.dump` change their format with the version.
+    """
+    if isinstance(node, ast.AST):
+        fields = [item for item in ast.iter_fields(node) if item[1] not in (None, [])]
+        return [type(node).__name__, *([name, _structure(value)] for name, value in fields)]
+    return [*map(_structure, node)] if isinstance(node, list) else repr(node)
 
 
 def environment(device: str) -> list[str]:
     """Versions and kind of device; the last bits of results may depend on them."""
     kind = device.split(":")[0]
     hardware = torch.cuda.get_device_name() if kind == "cuda" else platform.machine()
-    return [torch.__version__, np.__version__, kind, hardware]
+    torch_version = torch.__version__.partition("+")[0]  # without the build, e.g. "+cpu"
+    return [torch_version, np.__version__, kind, hardware]
 
 
 def features_digest(features_dir: Path) -> list[str]:

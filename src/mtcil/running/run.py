@@ -54,9 +54,9 @@ def train_all(jobs: Sequence[BaseJob], machine: MachineSettings) -> list[int]:
 
 def remove_others(folder: Path, jobs: Sequence[BaseJob]) -> None:
     """Remove base models without a job, e.g. of deleted rows or seeds."""
-    wanted = {job.file for job in jobs}
+    expected = {job.file for job in jobs}
     for file in sorted(folder.resolve().rglob("*.pt")):
-        if file not in wanted:
+        if file not in expected:
             file.unlink()
             if not any(file.parent.iterdir()):
                 file.parent.rmdir()
@@ -158,8 +158,8 @@ def _finished(jobs: Sequence[RunJob], known: Mapping[str, Rows]) -> dict[str, Ro
 
 def _are_all(rows: Rows, n_steps: int) -> bool:
     """Whether all rows of a run are present."""
-    wanted = {"records": n_steps, "matrix": n_steps * (n_steps + 1) // 2, "confusion": n_steps}
-    return {table: len(rows[table]) for table in TABLES} == wanted
+    expected = {"records": n_steps, "matrix": n_steps * (n_steps + 1) // 2, "confusion": n_steps}
+    return {table: len(rows[table]) for table in TABLES} == expected
 
 
 def _save_checkpoint(job: RunJob, rows: Rows) -> None:

@@ -154,6 +154,15 @@ def _check_tuning(study: Study, dataset: str, row: Tuning) -> Iterator[Mistake]:
     for name in row.methods or ():
         if name not in study.comparison.grids:
             yield (*place, "methods"), f"there is no comparison.grids.{name}."
+    for name, grid in row.base_grids.items():
+        inside = (*place, "base_grids", name)
+        if name not in rows:
+            text = f"there is no base_models.{dataset}.{name}. There are: {_list(rows)}."
+            yield inside, text
+        elif "task_weight" in grid and rows[name].heads == str(study.datasets[dataset].steps[0]):
+            yield inside, "a single task has no task_weight. Remove it."
+        if not grid or not all(grid.values()):
+            yield inside, "must name at least one setting, each with at least one value."
     if both := sorted(set(row.seeds) & set(study.seeds)):
         yield (*place, "seeds"), f"{_list(both)} are seeds of the study; take others."
 

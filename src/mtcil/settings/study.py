@@ -1,6 +1,7 @@
 """A study: its `params.yaml` together with the `settings.yaml` that all studies share."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from mtcil.settings.sections import (
     HeadsText,
     MachineSettings,
     NetworkSettings,
+    Positive,
     RowName,
     Seed,
     SplitKind,
@@ -33,6 +35,7 @@ from mtcil.settings.training import (
 )
 
 SINGLE, MULTITASK = "single", "multitask"  # the base models that the paper compares
+BaseSetting = Literal["learning_rate", "task_weight", "length"]  # of a base model's training
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -143,18 +146,23 @@ class HeadsTiming:
 
 @dataclass(frozen=True, config=STRICT)
 class Tuning:
-    """Where settings of methods are chosen.
+    """Where settings of methods and of base trainings are chosen.
+
+    Validation and test clips choose together, so nothing of the study can be reported.
 
     Attributes:
-        base: a row of `base_models`, trained again with these seeds.
-        seeds: their validation clips choose; none of them is a seed of the study.
+        base: the row of `base_models` that the methods start from.
+        seeds: of all tuned runs; none of them is a seed of the study.
         methods: of those with a grid; null: all.
+        base_grids: for a row of `base_models`, values of `learning_rate`, `task_weight` and
+            `length` (updates as a multiple of the dataset's); every combination is tried.
     """
 
     base: str
     seeds: tuple[Seed, ...]
     methods: tuple[str, ...] | None = None
     split: SplitKind = "random"
+    base_grids: dict[str, dict[BaseSetting, tuple[Positive, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_unique(self.seeds, "seeds")

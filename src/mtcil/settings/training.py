@@ -36,6 +36,7 @@ class BaseTrainingSettings:
 
     sgd: SgdSettings
     fit: PhaseSettings
+    multitask_rate: Positive  # learning rate of base models with several tasks
     task_weight: Weight  # of the smaller tasks; the full one's is 1
     task_reduction: Literal["mean", "sum"]  # of the smaller tasks' losses
     # Which batches move BatchNorm's running statistics, where each task has its own pass.

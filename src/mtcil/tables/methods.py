@@ -6,7 +6,7 @@ import pandas as pd
 
 from mtcil.reporting import comparison
 from mtcil.reporting.comparison import BOUNDS, PLACE, measured, named_bound, pairs_of, ranked
-from mtcil.reporting.style import gap_text, with_ci
+from mtcil.reporting.style import gap_text, power_cells, with_ci
 
 STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
 table = comparison.table
@@ -21,7 +21,8 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         "dataset", "split", "K", "rank", "method", "heads", "single task", "multitask",
         "multitask minus single task (p by Holm)", "single task: to ccil (p by Holm)",
         "multitask: to ccil (p by Holm)", "single task: to joint", "old / new, single task",
-        "old / new, multitask", "kept, kB",
+        "old / new, multitask", "kept, kB", "updates", "clips passed forward",
+        "detectable gain of multitask (80 % power)",
     ]  # fmt: skip
     lines = []
     for single, multitask in pairs_of(table):
@@ -32,7 +33,10 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         placed = [method for method in order if method not in BOUNDS]
         for method in order:
             ones, others = (part[part["method"] == method] for part in (single, multitask))
-            n_bytes = measured(ranking, "bytes").loc[method, "mean"]
+            n_bytes, updates, clips = (
+                measured(ranking, name).loc[method, "mean"]
+                for name in ("bytes", "updates", "clips")
+            )
             lines.append(
                 [
                     *(str(first[k]) for k in PLACE),
@@ -45,6 +49,8 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
                     _difference(ones, "joint_"),
                     *(_old_and_new(part) for part in (ones, others)),
                     f"{n_bytes / 1000:,.1f}",
+                    *("" if pd.isna(number) else f"{number:,.0f}" for number in (updates, clips)),
+                    _power(others),
                 ]
             )
     return header, lines
@@ -58,6 +64,11 @@ def _average(part: pd.DataFrame) -> str:
 def _difference(part: pd.DataFrame, prefix: str) -> str:
     cells = measured(part, "average")
     return "".join(gap_text(row, prefix, "p_holm") for _, row in cells.iterrows())
+
+
+def _power(part: pd.DataFrame) -> str:
+    cells = measured(part, "average")
+    return "".join(power_cells(row, "gain_")[1] for _, row in cells.iterrows())
 
 
 def _old_and_new(part: pd.DataFrame) -> str:

@@ -1,7 +1,8 @@
 """Accuracy at each step by heads setting: single-task base against multitask bases.
 
 The numbers are those of the paper's Figure 4, in the columns of its Table 2. As in the paper, the
-average excludes the base step.
+average excludes the base step. The last columns are
+explained in the table `gain`; here p is corrected over the averages only.
 """
 
 from collections.abc import Sequence
@@ -9,8 +10,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mtcil.records.rows import VARIANT
-from mtcil.reporting.columns import by_measure, in_order, row_of
-from mtcil.reporting.style import gap_text, with_ci
+from mtcil.reporting.columns import by_measure, in_order, row_of, with_power
+from mtcil.reporting.style import gap_text, power_cells, with_ci
 from mtcil.settings.study import SINGLE as SINGLE_TASK
 from mtcil.settings.study import Study
 
@@ -36,7 +37,11 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
                 row_of({**columns, "measure": name}, values, gain=others.get(name, {}))
                 for name, values in by_measure(runs).items()
             ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    averages = table["measure"] == "average"
+    return pd.concat(
+        [with_power(table[averages], "gain_", study.split), table[~averages]]
+    ).sort_index()
 
 
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
@@ -44,7 +49,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     measures = in_order(table["measure"])
     header = [
         "dataset", "split", "base", "heads", "passes", "control", "K", *measures,
-        "average gained on single task",
+        "average gained on single task (p by Holm)", "corrected CI", "detectable (80 % power)",
     ]  # fmt: skip
     lines = []
     for variant, part in table.groupby(list(VARIANT), sort=False):
@@ -58,7 +63,8 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             [
                 *(str(about[k]) for k in ABOUT),
                 *(cells.get(m, "") for m in measures),
-                gap_text(average, "gain_"),
+                gap_text(average, "gain_", "p_holm"),
+                *power_cells(average, "gain_"),
             ]
         )
     return header, lines

@@ -61,9 +61,9 @@ def compute(waveform: Floats, settings: FeatureSettings) -> Floats:
 
 
 class _Scratch(threading.local):
-    """Memory for what lies between, kept from clip to clip: asking the system anew for a
-    megabyte per clip takes longer than the transform. The magnitude has rows of zeros at its
-    end, so that `_chroma` finds whole fours."""
+    """Buffers for intermediate results, reused from clip to clip: allocating a megabyte per clip
+    takes longer than the transform. The magnitude ends with rows of zeros, so that `_chroma` can
+    take four rows at a time."""
 
     settings: FeatureSettings | None = None
 

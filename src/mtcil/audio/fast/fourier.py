@@ -1,6 +1,6 @@
 """Short-time Fourier transform in compiled code, for windows of a power of two.
 
-Sixteen frames are transformed at once. Their numbers stand side by side, so that every step of
+Sixteen frames are transformed at once. Their numbers are side by side, so that every step of
 the transform is a loop over sixteen neighbours, which the compiler turns into the processor's
 vector instructions; numpy and scipy transform one frame after another and cannot use them.
 
@@ -30,8 +30,8 @@ def supports(n_fft: int) -> bool:
 class Transform:
     """The transform for clips of one length, with its tables and its working memory.
 
-    Asking the system anew for a megabyte per clip would take longer than the transform. One
-    object must not be used by two threads at once.
+    Allocating a megabyte per clip would take longer than the transform. One object must not be
+    used by two threads at once.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Claims about other incremental techniques: that multitask combines with them, and adds to them.
 
 *Combines*: from a multitask base, other techniques lose nothing beyond the margin. *Adds*: they
-gain. Both are judged by one number per seed: multitask minus single task, mean over the
-techniques. The text also reports how many techniques gain or lose on their own, by the p-values
-of tables/methods, which are corrected by Holm.
+gain. Both are judged apart for techniques with and without exemplars, by one number per seed:
+multitask minus single task, mean over the techniques. The text also reports how many techniques
+gain or lose on their own, by the p-values of tables/methods, which are corrected by Holm.
 """
 
 from collections.abc import Mapping
@@ -15,29 +15,39 @@ from mtcil.reporting.claims.scope import METHOD, Measure, Scope, nothing
 from mtcil.reporting.claims.verdicts import MARGIN, Claim
 from mtcil.reporting.inference import CONFIDENCE
 
-# Not counted: the paper's own method (covered by other claims); bounds; methods that start from a
-# new network, so that the base model does not matter, or that have neither memory nor
-# distillation; our own.
-NOT_OTHERS = {METHOD, *comparison.BOUNDS, "gdumb", "ewc", "mas"}
+# Not counted: the paper's own method (covered by other claims); bounds; GDumb, which starts from a
+# new network, so that the base model does not matter; our own.
+NOT_OTHERS = {METHOD, *comparison.BOUNDS, "gdumb"}
+FAMILIES = {True: "with exemplars", False: "without exemplars"}
 STAGE = "compare_methods"
 OUR_KIND = "recipe"  # the file in mtcil/methods of our own method and its ablations
 
 
 def text(scope: Scope) -> list[Claim]:
-    """The two claims, with the number of techniques that support them on their own."""
-    others = _others(scope)
-    gain, gains = _gain(scope, others), _gains(scope, others)
-    clear = gains["gain_p_holm"] < 1 - CONFIDENCE
-    above, below = gains["gain_mean"] > 0, gains["gain_mean"] < 0
-    combines = f"multitask combines with other techniques: they lose {MARGIN:.0f} points at most"
-    adds = "multitask adds gain on top of other techniques"
-    if len(gains):
-        combines += f"; {_some(below, clear)} below the single task"
-        adds += f"; {_some(above, clear)} above the single task"
-    return [
-        scope.claim("text.combines", "text", combines, "above", gain, null=-MARGIN),
-        scope.claim("text.adds", "text", adds, "above", gain),
-    ]
+    """Both claims for each family of techniques, with the number that support them alone."""
+    claims, others = [], _others(scope)
+    for family, words in FAMILIES.items():
+        of_family = {k: v for k, v in others.items() if _has_exemplars(scope, k) == family}
+        gain, gains = _gain(scope, of_family), _gains(scope, of_family)
+        clear = gains["gain_p_holm"] < 1 - CONFIDENCE
+        above, below = gains["gain_mean"] > 0, gains["gain_mean"] < 0
+        combines = f"from a multitask base, techniques {words} lose {MARGIN:.0f} points at most"
+        adds = f"a multitask base improves techniques {words}"
+        if len(gains):
+            combines += f"; {_some(below, clear)} below the single task"
+            adds += f"; {_some(above, clear)} above the single task"
+        name = "exemplars" if family else "no_exemplars"
+        claims += [
+            scope.claim(f"text.combines.{name}", "text", combines, "above", gain, null=-MARGIN),
+            scope.claim(f"text.adds.{name}", "text", adds, "above", gain),
+        ]
+    return claims
+
+
+def _has_exemplars(scope: Scope, name: str) -> bool:
+    """Whether a technique replays exemplars, by the bytes in its records."""
+    base = next(base for base in _bases(scope) if base)
+    return any(scope.at_step(STAGE, base, "memory_bytes", -1, method=name).numbers.values())
 
 
 def _others(scope: Scope) -> dict[str, list[Measure]]:

@@ -1,6 +1,7 @@
 """Claims about training: Table 1 (time), Table 2 (losses), Figure 2 and section 3.3 (epochs)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -47,7 +48,7 @@ def table_1(scope: Scope) -> list[Claim]:
         ]  # fmt: skip
     claims += [*_ratio_claims(scope, ratios), _slope_claim(scope, times, place)]
     claims += _size_claims(scope, ratios)
-    return claims
+    return [replace(claim, by_round=True) for claim in claims]
 
 
 def _column(numbers: pd.Series, place: str) -> Measure:

@@ -1,26 +1,31 @@
-"""By what rule a claim of the paper gets its verdict.
+"""The rules by which a claim of the paper gets its verdict.
 
-Ours is the mean over n seeds with its 95 % confidence interval, CI. A difference is taken seed by
-seed, over the seeds that both sides have (of times: round by round), and has a p-value (paired t).
+Ours is the mean over n seeds with its 95 % confidence interval (CI). A difference is paired by
+seed (times: by round) and has a p-value (paired t-test). The margin is 2 points, ours.
 
-- **A difference with a direction**, e.g. multitask minus single task is above 0. CI wholly on the
-  claimed side of 0: *reproduced* if the paper gives no size or its size lies in the CI, else
-  *same direction*. CI includes 0: *not reproduced*. CI wholly on the other side: *contradicted*.
-  Of ratios of times, 1 stands for 0; where no loss is claimed, -2, the margin below, does.
-- **An equality**, e.g. no consistent gain; the margin is 2 points, ours. CI wholly within +-2:
-  *reproduced*. CI includes 0 but is wider: *same direction* (it fits, and is not shown). CI
-  excludes 0 and is not wholly within the margin: *contradicted*.
+- **A difference with a direction**, e.g. multitask minus single task is above 0. CI above 0:
+  *reproduced* if the paper gives no size or its size is in the CI, else *same direction*. CI
+  includes 0: *not reproduced*. CI below 0: *contradicted*. For ratios of times the bound is 1
+  instead of 0. Where the claim is that nothing is lost, the bound is -2, the margin.
+- **No gain**, e.g. tasks of equal size do not help: one-sided. Upper end of the CI at most 2:
+  *reproduced*. Lower end above 2: *contradicted*. Lower end above 0, upper end above 2: *not
+  reproduced*. Lower end at most 0, upper end above 2: *same direction*; a gain above the margin is
+  not excluded.
+- **An equality.** CI within -2 and 2: *reproduced*. CI wholly below -2 or above 2: *contradicted*.
+  CI includes 0 but is wider: *same direction*. CI excludes 0 and overlaps the margin: *not
+  reproduced*.
 - **A level**, an accuracy or a time. On the paper's own data (its dataset, classes, clips, steps,
-  K and random split): *reproduced* if the paper's number lies in our CI widened by 0.6 points on
-  both sides, else *not reproduced*; 0.6 is the paper's own noise, by which its base accuracies
-  differ though they should be equal. On any other data, and for seconds of another machine:
-  *not comparable*, whether or not there is a matching number of ours.
-- No records: *not run*. So are fewer than two seeds: there is no CI, and one seed decides nothing.
+  K and random split): *reproduced* if the paper's number is in our CI widened by 0.6 points on
+  both sides, else *not reproduced*. 0.6 is the paper's own noise: its base accuracies differ by
+  that much although they should be equal. On other data, and for seconds on another machine:
+  *not comparable*.
+- No records: *not run*. Fewer than five seeds (times: two rounds): *too few seeds*.
 
-On data other than the paper's nothing is called reproduced by number, only by difference. The
-paper's sizes of differences stand where the dataset is the paper's or a part of it; on other
-datasets its claims are tested as words, without sizes. Source "ours": not the paper's claims but
-controls of its explanation; the verdict says whether the explanation's prediction came true.
+A result that supports several sentences of the paper is listed once, with all its sources. On other
+data than the paper's, nothing is called reproduced by its number, only by the difference. The
+paper's sizes of differences are used if the dataset is the paper's or a part of it; on other
+datasets its claims are tested without sizes. Source "ours": not a claim of the paper but a control
+of its explanation; the verdict says whether the explanation's prediction is true.
 """
 
 from dataclasses import dataclass
@@ -30,11 +35,12 @@ from typing import Literal
 from mtcil.reporting.inference import Estimate
 
 MARGIN = 2.0  # points within which accuracies count as equal; ours
+FEWEST_SEEDS, FEWEST_ROUNDS = 5, 2  # for a verdict; ours
 LEVEL_NOISE = 0.6  # points; spread of the paper's base accuracies (Table 2)
 
 
 class Verdict(StrEnum):
-    """The six words of the ledger."""
+    """The words of the ledger."""
 
     REPRODUCED = "reproduced"
     SAME_DIRECTION = "same direction"
@@ -42,6 +48,7 @@ class Verdict(StrEnum):
     CONTRADICTED = "contradicted"
     NOT_COMPARABLE = "not comparable"
     NOT_RUN = "not run"
+    TOO_FEW = "too few seeds"
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,14 @@ class Claim:
 
     Attributes:
         name: short; unique within a dataset and split.
-        test: the claim about `numbers`: above or below `null`, equal to it, or a level.
+        test: the claim about `numbers`: above or below `null`, not above it, equal to it, or a
+            level.
         numbers: {seed or round: ours}; empty without records.
         where: how to find `numbers` in the records.
         paper: the paper's number, if it gives one for such data.
         null: value that means no difference: 0, or 1 for ratios.
         comparable: only for a level: whether it was measured on the paper's data.
+        by_round: whether `numbers` are times of rounds, not results of seeds.
     """
 
     dataset: str
@@ -63,24 +72,29 @@ class Claim:
     name: str
     source: str
     text: str
-    test: Literal["above", "below", "equal", "level"]
+    test: Literal["above", "below", "no gain", "equal", "level"]
     numbers: dict[int, float]
     where: str
     paper: float | None = None
     null: float = 0.0
     comparable: bool = True
+    by_round: bool = False
 
 
 def judge(claim: Claim, found: Estimate | None) -> Verdict:
     """Apply the rules above; `found` is the estimate of the claim's numbers, if any."""
     if claim.test == "level" and not claim.comparable:
         return Verdict.NOT_COMPARABLE
-    if found is None or found.n < 2:
+    if found is None:
         return Verdict.NOT_RUN
+    if found.n < (FEWEST_ROUNDS if claim.by_round else FEWEST_SEEDS):
+        return Verdict.TOO_FEW
     low, high = found.low - claim.null, found.high - claim.null
     size = None if claim.paper is None else claim.paper - claim.null
     if claim.test == "equal":
         return of_equality(low, high)
+    if claim.test == "no gain":
+        return of_no_gain(low, high)
     if claim.test == "level":
         if size is None:
             raise ValueError(f"{claim.name}: a level needs the paper's number. Give `paper`.")
@@ -108,7 +122,18 @@ def of_equality(low: float, high: float) -> Verdict:
     """Verdict on a difference claimed to be 0; `low`, `high`: 95 % CI of our difference."""
     if low >= -MARGIN and high <= MARGIN:
         return Verdict.REPRODUCED
-    return Verdict.SAME_DIRECTION if low <= 0 <= high else Verdict.CONTRADICTED
+    if high < -MARGIN or low > MARGIN:
+        return Verdict.CONTRADICTED
+    return Verdict.SAME_DIRECTION if low <= 0 <= high else Verdict.NOT_REPRODUCED
+
+
+def of_no_gain(low: float, high: float) -> Verdict:
+    """Verdict on a difference claimed not to be above 0; `low`, `high`: its 95 % CI."""
+    if high <= MARGIN:
+        return Verdict.REPRODUCED
+    if low > MARGIN:
+        return Verdict.CONTRADICTED
+    return Verdict.NOT_REPRODUCED if low > 0 else Verdict.SAME_DIRECTION
 
 
 def of_level(low: float, high: float, paper: float) -> Verdict:

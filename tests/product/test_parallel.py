@@ -1,0 +1,129 @@
+"""The same results for any number of jobs; no orphans."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from mtcil.running.parallel import run_all
+from mtcil.running.run import perform
+from mtcil.settings.sections import MachineSettings
+
+
+def machine(jobs):
+    return MachineSettings("cpu", jobs, "loky", None, False)
+
+
+def square(x):
+    return x, x * x
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_gives_every_result_once(jobs):
+    assert sorted(run_all(square, [(i,) for i in range(7)], machine(jobs))) == [
+        (i, i * i) for i in range(7)
+    ]
+
+
+def fail(x):
+    raise ValueError(f"run {x} failed")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_in_a_run_reaches_the_caller(jobs):
+    with pytest.raises(ValueError, match="run 0 failed"):
+        list(run_all(fail, [(0,)], machine(jobs)))
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, sys, time
+        from pathlib import Path
+        from mtcil.running.parallel import run_all
+        from mtcil.settings.sections import MachineSettings
+
+        def work(folder):
+            (Path(folder) / f"{os.getpid()}.pid").touch()
+            time.sleep(60)
+
+        run = run_all(work, [(sys.argv[1],)] * 2, MachineSettings("cpu", 2, "loky", None, False))
+        list(run)
+        """)
+    )
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    until = time.monotonic() + 60
+    while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    workers = [int(f.stem) for f in tmp_path.glob("*.pid")]
+    assert len(workers) == 2
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    until = time.monotonic() + 10
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+
+def test_a_worker_whose_parent_was_gone_before_it_looked_ends_at_once():
+    code = (
+        "import time; from mtcil.core.processes import die_with_parent\n"
+        "die_with_parent(1 << 30)\n"
+        "time.sleep(60)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 1
+
+
+def test_a_forked_process_watches_for_itself():
+    code = (
+        "import os, time; from mtcil.core.processes import die_with_parent\n"
+        "die_with_parent(os.getppid())\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    die_with_parent(1 << 30)\n"
+        "    time.sleep(60)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+def hears_ctrl_c(x):
+    return signal.getsignal(signal.SIGINT)
+
+
+def test_only_the_first_process_handles_ctrl_c():
+    before = signal.getsignal(signal.SIGINT)
+    assert list(run_all(hears_ctrl_c, [(0,)], machine(2))) == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_where_nothing_is_to_do_no_worker_is_started(monkeypatch):
+    monkeypatch.setattr("mtcil.running.run.run_all", fail)
+    assert list(perform(square, [], machine(2), "runs")) == []
+    with pytest.raises(TypeError):  # with a job it is called
+        list(perform(square, [3], machine(2), "runs"))
+
+
+def test_progress_is_silent_where_nobody_watches(capsys):
+    assert list(perform(square, [2, 3], machine(1), "runs")) == [(2, 4), (3, 9)]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_shows_how_many_runs_are_done_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert list(perform(square, [2, 3], machine(1), "base models")) == [(2, 4), (3, 9)]
+    said = capsys.readouterr().err
+    assert "base models:   0%" in said and "base models 2/2: 100%" in said

@@ -1,0 +1,303 @@
+"""Summary, plots, records and the table of steps: numbers by hand."""
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import blobs
+from untrained import network_of
+
+from mtcil.core.errors import UserError
+from mtcil.figures import exemplars as exemplars_figure
+from mtcil.figures import steps as steps_figure
+from mtcil.learning.probing import Probe
+from mtcil.learning.split import SplitData
+from mtcil.probes import ncm
+from mtcil.records.rows import TABLES, BaseName, Run, step_rows
+from mtcil.records.tables import (
+    columns_of,
+    file_of,
+    headline_runs,
+    known_runs,
+    read_records,
+    read_stage,
+    write_markdown,
+    write_records,
+    write_table,
+)
+from mtcil.reporting.dvc_plots import confusion_rows, exemplar_curve, step_curve
+from mtcil.reporting.summary import headline, summarise_bases
+from mtcil.running import probe
+from mtcil.settings.files import read_study
+from mtcil.tables import exemplars, steps
+
+STUDY = read_study(Path(__file__).parents[2] / "params.yaml")
+ABOUT = {
+    "dataset": "gsc", "split": "random", "passes": "separate", "control": "none",
+    "method": "ccil", "losses": "CE_N", "schedule": "two_step", "stopping": "early",
+    "exemplars": 200,
+}  # fmt: skip
+STEP_STAGES = (
+    *("learn_steps", "sweep_exemplars", "ablate_losses", "sweep_epochs", "compare_methods"),
+    "tune_methods",
+)
+STAGES_AND_TABLES = (
+    *product(STEP_STAGES, TABLES),
+    *product(("train_base", "probe_base", "time_heads"), ["records"]),
+)
+
+
+def runs(base, heads, accuracies):
+    """{seed: step accuracies} as records."""
+    return pd.DataFrame(
+        [
+            {
+                **ABOUT, "heads": heads, "seed": seed, "step": step,
+                "classes_seen": 5 + 3 * step, "accuracy": accuracy, "memory_bytes": 10,
+                "validation_bytes": 20, "teacher_bytes": 30, "base": base,
+            }
+            for seed, steps in accuracies.items()
+            for step, accuracy in enumerate(steps)
+        ]
+    )  # fmt: skip
+
+
+ONE_HEAD = runs("single", "5", {0: [90, 60, 40], 1: [92, 70, 50]})
+RECORDS = pd.concat(
+    [
+        ONE_HEAD,
+        runs("multitask", "5-4-3-2", {0: [90, 66, 46], 1: [92, 72, 50], 7: [1, 1, 1]}),
+        runs("single_longer", "5", {0: [5, 5, 5], 1: [5, 5, 5]}).assign(control="longer"),
+    ]
+)
+
+
+def matrix(base):
+    values = {(0, 0): 90, (1, 0): 50, (1, 1): 70, (2, 0): 30, (2, 1): 40, (2, 2): 60}
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "gsc", "split": "random", "base": base, "seed": seed, "step": t,
+                "of_step": u, "accuracy": a,
+            }
+            for seed in (0, 1)
+            for (t, u), a in values.items()
+        ]
+    )  # fmt: skip
+
+
+def test_the_summary_of_a_base_model_by_hand():
+    counts = {"train_clips": 70, "test_clips": 20, "validation_clips": 10}
+    about = {"dataset": "gsc", "split": "random", "base": "single", **counts}
+    bases = pd.DataFrame([{**about, "leaking_test_clips": n} for n in (5, 6)])
+    by_group = [table.assign(split="group") for table in (ONE_HEAD, matrix("single"), bases)]
+    by_group[0]["accuracy"] = 7
+    tables = zip((ONE_HEAD, matrix("single"), bases), by_group, strict=True)
+    found = summarise_bases(*(pd.concat(both) for both in tables))
+    base = found["gsc"]["random"]["single"]
+    assert base["average_incremental_accuracy"]["mean"] == 55.0  # of 50 and 60
+    assert base["average_incremental_accuracy"]["n"] == 2
+    assert base["average_accuracy_with_base"]["mean"] == pytest.approx(
+        (190 / 3 + 212 / 3) / 2, abs=1e-4
+    )
+    assert base["last_accuracy"]["mean"] == 45.0
+    assert base["forgetting"]["mean"] == 45.0  # (90 - 30 + 70 - 40) / 2
+    assert base["backward_transfer"]["mean"] == -45.0
+    assert base["split"] == {**counts, "leaking_test_clips": 5.5}
+    assert base["last_step"] == {"memory_bytes": 10, "validation_bytes": 20, "teacher_bytes": 30}
+    assert found["gsc"]["group"]["single"]["last_accuracy"]["mean"] == 7.0
+
+
+def test_a_summary_of_nothing_is_empty():
+    assert summarise_bases(*[pd.DataFrame()] * 3) == {}
+
+
+def test_the_headline_compares_only_seeds_that_both_have():
+    found = headline(replace(STUDY, headline="single"), RECORDS)["gsc"]
+    assert found["single_average"] == found["headline_average"] == 55.0
+    assert found["multitask_gain"] == pytest.approx(3.5)  # (56 - 50 + 61 - 60) / 2
+    assert found["seeds"] == 2
+
+
+def test_the_headline_names_a_base_model():
+    found = headline(replace(STUDY, headline="single_longer"), RECORDS)
+    assert found["gsc"]["headline_average"] == 5.0 and found["gsc"]["single_average"] == 55.0
+    assert found["us8k"] == {}  # no records of it
+
+
+def test_the_headline_is_of_the_first_split():
+    by_group = ONE_HEAD.assign(split="group", accuracy=1)
+    found = headline_runs(pd.concat([ONE_HEAD, by_group]), "gsc", "single")
+    assert set(found["split"]) == {"random"} and len(found) == len(ONE_HEAD)
+
+
+def test_the_table_of_steps_by_hand():
+    table = steps.table(STUDY, RECORDS)
+    multi = table[(table["base"] == "multitask") & (table["measure"] == "average")].iloc[0]
+    assert multi["gain_mean"] == pytest.approx(3.5) and multi["gain_n"] == 2 and multi["n"] == 3
+    single = table[(table["base"] == "single") & (table["measure"] == "08")].iloc[0]
+    assert single["mean"] == 65.0 and pd.isna(single["gain_mean"])
+
+
+def test_base_models_of_any_heads_and_number_are_drawn():
+    """More than there are colours and marks; and heads that are neither equal nor all different."""
+    heads = ["5-4-4-3", *(f"5-{n}" for n in range(2, 12))]
+    tables = [runs(text, text, {0: [90, 60, 40], 1: [92, 70, 50]}) for text in heads]
+    figure = steps_figure.draw(steps.table(STUDY, pd.concat([ONE_HEAD, *tables])))
+    labels = {line.get_label() for axis in figure.axes for line in axis.lines}
+    assert labels == {"5, single task", *heads}
+
+
+def test_a_curve_is_the_mean_over_seeds_and_never_without_columns():
+    table = steps.table(STUDY, RECORDS)
+    curve = step_curve(table, "gsc", "single")
+    assert [(r["classes_seen"], r["accuracy"]) for r in curve] == [(5, 91), (8, 65), (11, 45)]
+    assert step_curve(table, "gsc", "h5-4")[0]["n"] == 0
+
+
+def test_the_curve_over_k_by_hand():
+    few = ONE_HEAD.assign(exemplars=20)
+    many = runs("single", "5", {0: [90, 80, 60]})
+    curve = exemplar_curve(exemplars.table(STUDY, pd.concat([many, few])), "gsc", "single")
+    assert curve == [
+        {"exemplars": 20, "accuracy": 55.0, "n": 2},
+        {"exemplars": 200, "accuracy": 70.0, "n": 1},
+    ]
+    assert exemplar_curve(pd.DataFrame(), "gsc", "single")[0]["n"] == 0
+
+
+def test_exemplars_without_the_single_task_are_a_table_and_a_picture_without_gains():
+    multitask = runs("multitask", "5-4-3-2", {0: [90, 66, 46], 1: [92, 72, 50]})
+    table = exemplars.table(STUDY, pd.concat([multitask.assign(exemplars=k) for k in (20, 200)]))
+    assert table["mean"].tolist() == [58.5, 58.5] and "gain_mean" not in table
+    _, lines = exemplars.markdown(table)
+    assert len(lines) == 1 and "gain" not in " ".join(lines[0])
+    above, below = exemplars_figure.draw(table).axes
+    assert above.lines[0].get_ydata().tolist() == [58.5, 58.5]
+    assert [line.get_ydata() for line in below.lines] == [[0, 0]]  # no difference to draw
+
+
+def test_confusion_rows_hold_each_clip_of_the_last_step_once():
+    about = {"dataset": "gsc", "split": "random", "base": "single"}
+    classes = {"true_class": ["up", "up", "go", "go"], "predicted_class": ["up", "go", "up", "go"]}
+    table = pd.DataFrame({**about, **classes, "clips": [2, 1, 0, 3]}, index=range(4))
+    rows = confusion_rows(table, "gsc", "single")
+    assert len(rows) == 6
+    assert rows.count({"actual": "up", "predicted": "go"}) == 1
+    assert confusion_rows(pd.DataFrame(), "gsc", "single") == [{"actual": "", "predicted": ""}]
+
+
+def run_of(base="single", seed=0, dataset="gsc"):
+    about = {**ABOUT, "dataset": dataset, "base": base, "heads": "5", "seed": seed}
+    return Run(**about)
+
+
+def rows_of(run, key, sizes=(3, 1)):
+    """What `step_rows` gives for a run of two steps."""
+    results = [
+        SimpleNamespace(
+            confusion=np.full((n, n), 1) + 5 * np.eye(n, dtype=np.int64), updates={"base": 2},
+            clips_passed=64, diverged=False,
+            memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
+        )
+        for n in np.cumsum(sizes)
+    ]  # fmt: skip
+    return step_rows(run, sizes, results, key)
+
+
+def test_step_records_carry_the_key_of_their_run_in_the_last_column(tmp_path):
+    one, other = rows_of(run_of(), "key1"), rows_of(run_of(seed=1), "key2")
+    for table in TABLES:
+        assert {list(row)[-1] for row in one[table]} == {"key"}
+        assert {row["key"] for row in one[table]} == {"key1"}
+        assert list(one[table][0]) == list(columns_of("learn_steps", table))
+        write_records(tmp_path / "learn_steps", "gsc", one[table] + other[table], table)
+    known = known_runs([tmp_path / "learn_steps"], "gsc")
+    assert sorted(known) == ["key1", "key2"]
+    assert all(row["seed"] == 1 for table in TABLES for row in known["key2"][table])
+
+
+def test_step_records_add_up_the_updates_of_all_phases():
+    result = SimpleNamespace(
+        confusion=np.eye(3, dtype=np.int64), updates={"head_first": 3, "then_all": 5},
+        clips_passed=8 * 64, diverged=False,
+            memory_bytes=1, state_bytes=0, validation_bytes=0, teacher_bytes=9,
+    )  # fmt: skip
+    (row,) = step_rows(run_of(), (3,), [result], "key")["records"]
+    assert (row["updates"], row["phases"]) == (8, "head_first:3 then_all:5")
+    assert row["clips_passed"] == 512
+
+
+def test_probe_records_carry_the_key_of_their_probe(tmp_path, monkeypatch):
+    clips = blobs(6, 4, 0)
+    data = SplitData(tuple("abcd"), {}, clips, clips, clips)
+    monkeypatch.setattr(probe, "read_model", lambda *_: (network_of(2), 3))
+    monkeypatch.setattr(probe, "load_split", lambda *_: data)
+    base = SimpleNamespace(
+        name=BaseName("gsc", "random", "single", "2", "separate", "none"), key="of the base model",
+        seed=3, order_seed=3, device="cpu", file=None, network=None, split=None,
+        dataset=SimpleNamespace(steps=(2, 2)), folders=SimpleNamespace(features=None),
+    )  # fmt: skip
+    probes = {"key1": Probe("ncm", ncm.Config()), "key2": Probe("ncm", ncm.Config())}
+    _, found = probe.probe_one_base(probe.ProbeJob(base, probes))
+    assert all(row["key"] == key for key, rows in found.items() for row in rows)
+    rows = probe.probe_all([probe.ProbeJob(base, probes)], STUDY.machine, found)
+    write_records(tmp_path / "probe_base", "gsc", [row for row in rows if row["key"] == "key1"])
+    assert set(read_records(tmp_path / "probe_base", "gsc")["key"]) == {"key1"}
+    assert list(probe.known_probes(tmp_path / "probe_base", "gsc")) == ["key1"]
+
+
+def test_every_record_of_something_learnt_ends_with_its_key():
+    without = [
+        (stage, table)
+        for stage, table in STAGES_AND_TABLES
+        if list(columns_of(stage, table))[-1] != "key"
+    ]
+    assert without == [("time_heads", "records")]  # measured again each time
+
+
+def test_records_without_rows_have_a_header_and_are_read_as_an_empty_table(tmp_path):
+    for stage, table in STAGES_AND_TABLES:
+        columns = list(columns_of(stage, table))
+        write_records(tmp_path / stage, "gsc", [], table)
+        text = file_of(tmp_path / stage, "gsc", table).read_text()
+        assert text == ",".join(columns) + "\n", (stage, table)
+        found = read_records(tmp_path / stage, "gsc", table)
+        assert found.empty and found.columns.tolist() == columns, (stage, table)
+
+
+def test_a_dataset_without_rows_beside_one_with_rows_changes_nothing(tmp_path):
+    write_records(tmp_path / "learn_steps", "us8k", [])
+    write_records(tmp_path / "learn_steps", "gsc", rows_of(run_of(), "key1")["records"])
+    alone = read_stage(tmp_path, "learn_steps", ["gsc"])
+    both = read_stage(tmp_path, "learn_steps", ["us8k", "gsc"])
+    pd.testing.assert_frame_equal(both, alone)
+
+
+def test_only_the_datasets_that_are_named_are_read(tmp_path):
+    for dataset in ("wanted", "leftover"):
+        rows = rows_of(run_of(dataset=dataset), "a key")["records"]
+        write_records(tmp_path / "learn_steps", dataset, rows)
+    found = read_stage(tmp_path, "learn_steps", ["wanted"])
+    assert set(found["dataset"]) == {"wanted"} and set(found["heads"]) == {"5"}
+    assert read_stage(tmp_path, "learn_steps", []).empty
+    leftover = tmp_path / "learn_steps" / "leftover.csv"
+    leftover.rename(leftover.with_name("gsc.csv"))
+    with pytest.raises(UserError, match=r"gsc\.csv: .*runs of a dataset other than gsc"):
+        read_stage(tmp_path, "learn_steps", ["gsc"])
+
+
+def test_missing_records_are_refused_with_the_file_and_what_to_do(tmp_path):
+    with pytest.raises(UserError, match=r"learn_steps.gsc\.csv: .*dvc repro learn_steps@gsc"):
+        read_records(tmp_path / "learn_steps", "gsc")
+
+
+def test_tables_are_written_with_the_same_bytes_every_time(tmp_path):
+    write_table(tmp_path / "t.csv", [{"a": 1 / 3, "b": 2, "c": "x"}])
+    assert (tmp_path / "t.csv").read_bytes() == b"a,b,c\n0.3333,2,x\n"
+    write_markdown(tmp_path / "t.md", ["a", "b"], [["1", "2"]])
+    assert (tmp_path / "t.md").read_text() == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
