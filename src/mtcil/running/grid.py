@@ -148,11 +148,11 @@ def best_points(
     Raises:
         UserError: if records of a point are missing.
     """
-    by_method = {name: by_seed(runs) for name, runs in records.groupby(column)}
+    by_point = {name: by_seed(runs) for name, runs in records.groupby(column)}
     seeds = set(records["seed"])
     average = {
         name: sum(map(average_incremental_accuracy, runs.values())) / len(runs)
-        for name, runs in by_method.items()
+        for name, runs in by_point.items()
         if set(runs) == seeds
     }
     best = {}

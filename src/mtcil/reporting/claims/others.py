@@ -24,7 +24,7 @@ OUR_KIND = "recipe"  # the file in mtcil/methods of our own method and its ablat
 
 
 def text(scope: Scope) -> list[Claim]:
-    """Both claims for each family of techniques, with the number that support them alone."""
+    """Both claims for each family of techniques, with the number that support them on their own."""
     claims, others = [], _others(scope)
     for family, words in FAMILIES.items():
         of_family = {k: v for k, v in others.items() if _has_exemplars(scope, k) == family}
