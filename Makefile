@@ -9,7 +9,7 @@ STUDIES := demo $(wildcard studies/*)
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup estimate study sources demo test test-all check repro bench sync plots-page clean-checkpoints fuzz faults
+.PHONY: help setup estimate converged study sources demo test test-all check repro bench sync plots-page clean-checkpoints fuzz faults
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -53,6 +53,9 @@ STUDY ?= .
 
 estimate: $(STAMP)  ## Runs, updates, hours and memory of STUDY=studies/ten_words, before it starts.
 	cd $(STUDY) && PYTHONPATH="$(CURDIR)/src" $(BIN)/python "$(CURDIR)/pipeline/_estimate.py"
+
+converged: $(STAMP)  ## Whether STUDY=studies/ten_words trains long enough: its validation accuracy with half and twice the updates.
+	cd $(STUDY) && PYTHONPATH="$(CURDIR)/src" $(BIN)/python "$(CURDIR)/pipeline/_converged.py"
 
 study: $(STAMP)  ## A study of your own audio: NAME=birds AUDIO=path, and GROUP='^([^_]+)_' if files name speakers.
 	@PYTHONPATH="$(CURDIR)/src" $(BIN)/python pipeline/_new_study.py "$$NAME" "$$AUDIO" "$$GROUP"

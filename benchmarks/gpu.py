@@ -30,10 +30,11 @@ from mtcil.learning.network import Network  # noqa: E402
 from mtcil.learning.trajectory import Run, step_clips  # noqa: E402
 from mtcil.methods import ccil  # noqa: E402
 from mtcil.running import alone  # noqa: E402
+from mtcil.running.base_jobs import BaseJob, Folders, base_jobs  # noqa: E402
 from mtcil.running.device import prepare_worker  # noqa: E402
 from mtcil.running.estimate import noise  # noqa: E402
 from mtcil.running.fleet import Fleet  # noqa: E402
-from mtcil.running.jobs import BaseJob, Folders, Variant, base_jobs, run_jobs  # noqa: E402
+from mtcil.running.jobs import Variant, run_jobs  # noqa: E402
 from mtcil.running.run import learn_all, train_all  # noqa: E402
 from mtcil.settings.files import read_study  # noqa: E402
 

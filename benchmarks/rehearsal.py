@@ -22,9 +22,10 @@ from made import made_features, shortened  # noqa: E402
 from size import sized  # noqa: E402
 
 from mtcil.core.processes import jobs_at_once  # noqa: E402
+from mtcil.running.base_jobs import Folders, base_jobs  # noqa: E402
 from mtcil.running.device import choose_device  # noqa: E402
 from mtcil.running.estimate import print_costs  # noqa: E402
-from mtcil.running.jobs import Folders, Variant, base_jobs, run_jobs  # noqa: E402
+from mtcil.running.jobs import Variant, run_jobs  # noqa: E402
 from mtcil.running.run import learn_all, train_all  # noqa: E402
 from mtcil.settings.files import read_study  # noqa: E402
 from mtcil.settings.study import MULTITASK, SINGLE, Study  # noqa: E402

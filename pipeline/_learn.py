@@ -6,8 +6,9 @@ from pathlib import Path
 
 from _study import BASES, CHECKPOINTS, FEATURES, RECORDS
 from mtcil.records.tables import known_runs, write_records
+from mtcil.running.base_jobs import BaseJob, Folders, base_jobs
 from mtcil.running.device import choose_device
-from mtcil.running.jobs import BaseJob, Folders, RunJob, Variant, base_jobs, run_jobs
+from mtcil.running.jobs import RunJob, Variant, run_jobs
 from mtcil.running.run import forget_checkpoints, learn_all
 from mtcil.settings.study import FromBases, Start, Study
 

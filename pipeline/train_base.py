@@ -4,7 +4,7 @@ from _learn import bases_of
 from _study import BASES, FEATURES, RECORDS, row_of, run
 from mtcil.learning.split import audit_split, read_features, split_rows
 from mtcil.records.tables import write_records
-from mtcil.running.jobs import BaseJob
+from mtcil.running.base_jobs import BaseJob
 from mtcil.running.run import remove_others, train_all
 from mtcil.settings.study import Study
 

@@ -17,7 +17,7 @@ from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
 from mtcil.learning.steps import StepClips, StepTraining
 from mtcil.running.alone import train
-from mtcil.running.jobs import BaseJob, Folders, base_jobs
+from mtcil.running.base_jobs import BaseJob, Folders, base_jobs
 from mtcil.running.models import save_model
 from mtcil.settings.files import read_study
 from mtcil.settings.sections import NetworkSettings

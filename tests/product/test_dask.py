@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mtcil.records.tables import write_table
-from mtcil.running.jobs import Folders, base_jobs
+from mtcil.running.base_jobs import Folders, base_jobs
 from mtcil.running.parallel import run_all
 from mtcil.running.run import train_one_base
 from mtcil.settings.files import read_study

@@ -10,6 +10,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,13 +21,12 @@ from tiny_study import ROOT, change, params, write_params
 
 from mtcil.core import lookup
 from mtcil.core.lookup import PACKAGE_DIR, files_reached, names
+from mtcil.running import base_jobs as jobs_of_bases
 from mtcil.running import jobs, keys
+from mtcil.running.base_jobs import BaseJob, Folders, base_jobs
 from mtcil.running.jobs import (
-    BaseJob,
-    Folders,
     RunJob,
     Variant,
-    base_jobs,
     comparison_training,
     method_settings,
     own_training,
@@ -35,7 +35,7 @@ from mtcil.running.jobs import (
 from mtcil.running.probe import ProbeJob, probe_jobs
 from mtcil.settings.files import SHARED, read_study
 from mtcil.settings.sections import SplitSettings
-from mtcil.settings.study import Study
+from mtcil.settings.study import BaseRow, Study
 
 BASE = "multitask"
 # What a base model, and what the steps after it, depend on: places in the settings.
@@ -45,6 +45,7 @@ OF_BASE = (
     "base_training.fit.patience", "base_training.fit.schedule", "base_training.multitask_rate",
     "base_training.task_weight", "base_training.task_reduction", "base_training.statistics",
     *(f"base_models.words.{BASE}.{name}" for name in ("heads", "passes", "control", "order_seed")),
+    f"base_models.words.{BASE}.parts",
 )  # fmt: skip
 MEMORY = ("memory", "exemplars", "datasets.words.exemplars")
 LENGTHS = ("datasets.words.updates.head_first", "datasets.words.updates.then_all")
@@ -74,6 +75,7 @@ OTHER: dict[str, Any] = {
     f"base_models.words.{BASE}.control": "shuffled_labels",
     f"base_models.words.{BASE}.passes": "shared",
     f"base_models.words.{BASE}.order_seed": 7,
+    f"base_models.words.{BASE}.parts": ("gain",),
     "comparisons.words.methods": ("ccil", "replay", "lwf"),
     "tunings.words.methods": ("lwf",),
     "epoch_sweeps.words.method": "replay",
@@ -108,7 +110,8 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def study(monkeypatch, folder) -> Study:
     """The code is read once for all tests."""
-    monkeypatch.setattr(jobs, "code_digest", code_digest)
+    for module in (jobs_of_bases, jobs):
+        monkeypatch.setattr(module, "code_digest", code_digest)
     return tiny_study(folder)
 
 
@@ -461,7 +464,8 @@ def test_another_version_or_kind_of_machine_is_another_run(study, files, monkeyp
     bases = bases_of(study, files)
     about = jobs.environment("cpu")
     about[place] += "x"
-    monkeypatch.setattr(jobs, "environment", lambda device: about)
+    for module in (jobs_of_bases, jobs):
+        monkeypatch.setattr(module, "environment", lambda device: about)
     assert not set(base_keys(study, files)) & set(before[0])
     # Steps by themselves, not only through the base model.
     found = run_jobs(study, bases, [Variant("ccil", study.budget("words"))])
@@ -569,27 +573,32 @@ def package(tmp_path, monkeypatch, study) -> Path:
     monkeypatch.setattr(keys, "PACKAGE_DIR", copied)
     of_values = {copied / path.relative_to(PACKAGE_DIR) for path in keys.OF_VALUES}
     monkeypatch.setattr(keys, "OF_VALUES", of_values)
-    monkeypatch.setattr(jobs, "code_digest", keys.code_digest)
+    for module in (jobs_of_bases, jobs):
+        monkeypatch.setattr(module, "code_digest", keys.code_digest)
     yield copied
     keys.code_of.cache_clear()
     keys.code_digest.cache_clear()
+
+
+@contextmanager
+def added(more: str, to: set[Path]) -> Iterator[None]:
+    """For a while, some text at the end of files of the package."""
+    texts = {file: file.read_text("utf-8") for file in to}
+    for end in (more, ""):
+        for file, text in texts.items():
+            file.write_text(text + end, "utf-8")
+        keys.code_of.cache_clear()
+        keys.code_digest.cache_clear()
+        if end == more:
+            yield
 
 
 def after_adding(
     more: str, to: set[Path], study: Study, files: Path
 ) -> tuple[list[str], list[str]]:
     """The keys with some text at the end of files of the package."""
-    texts = {file: file.read_text("utf-8") for file in to}
-    for file, text in texts.items():
-        file.write_text(text + more, "utf-8")
-    keys.code_of.cache_clear()
-    keys.code_digest.cache_clear()
-    found = base_keys(study, files), step_keys(study, files)
-    for file, text in texts.items():
-        file.write_text(text, "utf-8")
-    keys.code_of.cache_clear()
-    keys.code_digest.cache_clear()
-    return found
+    with added(more, to):
+        return base_keys(study, files), step_keys(study, files)
 
 
 @pytest.mark.slow
@@ -614,6 +623,29 @@ def test_a_key_changes_only_with_code_that_the_run_reaches(study, files, package
     assert len(others) > 70 and package / "methods" / "icarl.py" in others
     assert after_adding("\nhere = 1\n", others, study, files) == (base, steps)
     assert after_adding("\n\n# a remark\n", of_steps, study, files) == (base, steps)
+
+
+def test_the_code_of_parts_is_in_the_keys_of_the_base_models_that_use_it(study, files, package):
+    rows = {
+        "plain": BaseRow("3"), "gained": BaseRow("3", parts=("gain",)),
+        "mixed": BaseRow("3", parts=("mixup",)), "top": BaseRow("3", control="ceiling"),
+    }  # fmt: skip
+    study = dataclasses.replace(study, base_models={"words": rows})
+
+    def keys_of_rows():
+        return {row: base_keys(study, files, row) for row in rows}
+
+    before, learning = keys_of_rows(), package / "learning"
+    for file, wanted in (
+        (learning / "parts" / "gain.py", {"gained"}),
+        (learning / "parts" / "__init__.py", {"gained", "mixed", "top"}),
+        (learning / "parts_step.py", {"gained", "mixed", "top"}),
+        (learning / "base_step.py", set(rows)),
+    ):
+        with added("\nhere = 1\n", {file}):
+            now = keys_of_rows()
+        assert {row for row in rows if now[row] != before[row]} == wanted, file
+    assert keys_of_rows() == before
 
 
 def test_code_left_out_of_keys_holds_only_settings_and_messages():

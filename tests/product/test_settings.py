@@ -170,7 +170,7 @@ def test_all_that_one_section_says_wrongly_of_others_is_reported_at_once(study):
     values["exemplar_sweeps"]["words"]["method"] = "hope"
     values["tunings"]["words"]["seeds"] = [0]
     write_params(study, values)
-    replace(study, "    finetune: {learning_rate: 0.1}", "    fientune: {learning_rate: 0.1}")
+    replace(study, "  grids: ", "    fientune: {learning_rate: 0.1}\n  grids: ")
     places = [line.split(": ")[:2] for line in mistakes_of(study)]
     assert places == [
         ["params.yaml", "shown"],

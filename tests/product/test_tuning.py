@@ -12,6 +12,7 @@ import yaml
 from mtcil.core.errors import UserError
 from mtcil.learning.augmentation import AugmentationSettings, augment, draw_changes
 from mtcil.learning.memory import RANGE, stored
+from mtcil.running.base_jobs import Folders
 from mtcil.running.grid import (
     base_grid_jobs,
     best_points,
@@ -21,7 +22,6 @@ from mtcil.running.grid import (
     points_of,
     with_base_training,
 )
-from mtcil.running.jobs import Folders
 from mtcil.settings.files import read_study
 from mtcil.settings.study import Tuning
 
@@ -182,6 +182,17 @@ def test_a_point_of_a_base_grid_changes_rate_weight_and_length_of_base_training(
     updates = STUDY.datasets["arabic"].updates
     assert tuned.datasets["arabic"].updates == replace(updates, base=updates.base // 2)
     assert with_base_training(STUDY, "arabic", {}) == STUDY
+
+
+def test_a_point_of_a_base_grid_changes_numbers_of_parts():
+    point = {"augmentation.shift": 5.0, "mixup.alpha": 0.7}  # a grid has no whole numbers
+    tuned, before = with_base_training(STUDY, "arabic", point).base_parts, STUDY.base_parts
+    assert tuned["augmentation"] == before["augmentation"] | {"shift": 5} != before["augmentation"]
+    assert isinstance(tuned["augmentation"]["shift"], int)
+    assert tuned["mixup"] == {"alpha": 0.7} != before["mixup"]
+    assert {n: v for n, v in tuned.items() if n not in ("augmentation", "mixup")} == {
+        n: v for n, v in before.items() if n not in ("augmentation", "mixup")
+    }
 
 
 @pytest.fixture

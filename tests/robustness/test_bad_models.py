@@ -16,7 +16,8 @@ from untrained import bases_of, made_study
 from mtcil.core.errors import UserError
 from mtcil.learning.network import Network, copy_state
 from mtcil.running import run as running
-from mtcil.running.jobs import BaseJob, Variant, run_jobs
+from mtcil.running.base_jobs import BaseJob
+from mtcil.running.jobs import Variant, run_jobs
 from mtcil.running.models import save_model, saved_updates
 from mtcil.running.run import learn_one_run, remove_others, train_all, train_one_base
 from mtcil.settings.files import read_study

@@ -129,6 +129,23 @@ VALUES = {
     "a base grid without values": (
         "tunings.words.base_grids", {"single": {"length": []}}, "each with at least one value",
     ),
+    "a base grid of a part that the row lacks": (
+        "tunings.words.base_grids", {"single": {"mixup.alpha": [0.1]}},
+        "no setting mixup.alpha. There are: learning_rate, task_weight, length",
+    ),
+    "a part that is not there": (
+        "base_models.words.single.parts", ["hope"], "there is no base_parts.hope. There are: aug",
+    ),
+    "a part twice": ("base_models.words.single.parts", ["gain"] * 2, "parts: duplicate entry"),
+    "parts of a control": (
+        "base_models.words.single_longer.parts", ["gain"], "parts and control: only one of both",
+    ),
+    "parts and heads with their own passes": (
+        "base_models.words.multitask.parts", ["gain"], "several heads need passes: shared",
+    ),
+    "a ceiling with several heads": (
+        "base_models.words.multitask.control", "ceiling", "control ceiling needs one head",
+    ),
     "a task weight of a single task": (
         "tunings.words.base_grids", {"single": {"task_weight": [1.0]}}, "has no task_weight",
     ),

@@ -85,6 +85,9 @@ def finished(tmp_path_factory):
     comparison = study.comparisons["words"]
     methods = [{"method": name, "stopping": "fixed"} for name in comparison.methods]
     write_steps(records, "compare_methods", named(study, comparison), methods)
+    tuned = [base for base in named(study) if base["base"] == study.tunings["words"].base]
+    points = [{"method": f"replay learning_rate={rate}", "stopping": "fixed"} for rate in (1, 2)]
+    write_steps(records, "tune_methods", tuned, points)
     rows = [
         base
         | {"probe": probe, "seed": seed, "scope": scope, "step": step, "classes_seen": 3 + step}
@@ -188,7 +191,7 @@ FILES = (
     *("train_base/words", "learn_steps/words", "learn_steps/words.matrix"),
     *("learn_steps/words.confusion", "sweep_exemplars/words", "ablate_losses/words"),
     *("sweep_epochs/words", "sweep_epochs/words.confusion", "compare_methods/words"),
-    *("probe_base/words", "time_heads/words"),
+    *("probe_base/words", "time_heads/words", "tune_methods/words"),
 )
 
 
@@ -274,7 +277,7 @@ def test_the_facts_of_a_dataset_are_needed(study, text, says):
 
 def test_a_tuned_setting_that_the_method_lacks_is_refused(study):
     values = params(".")
-    change(values, "comparison.tuned", {"icarl": {"warmth": 3}})
+    change(values, "comparison.tuned", {"icarl": {"learning_rate": 0.2, "warmth": 3}})
     write_params(study, values)
     features = study / "data" / "features" / "words"
     features.mkdir(parents=True)

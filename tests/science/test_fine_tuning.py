@@ -8,7 +8,8 @@ import pytest
 
 from mtcil.learning.fit import Phase
 from mtcil.learning.steps import StepTraining
-from mtcil.running.jobs import base_phase, comparison_training, own_training
+from mtcil.running.base_jobs import base_phase
+from mtcil.running.jobs import comparison_training, own_training
 from mtcil.running.schedules import compared, scheduled, step_training, updates_of_epochs
 from mtcil.settings.files import read_study
 from mtcil.settings.sections import SplitShares

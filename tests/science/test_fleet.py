@@ -26,8 +26,9 @@ from mtcil.learning.protocol import draw_tasks
 from mtcil.learning.steps import StepClips
 from mtcil.running import alone, together
 from mtcil.running import run as running
+from mtcil.running.base_jobs import BaseJob
 from mtcil.running.fleet import Fleet
-from mtcil.running.jobs import BaseJob, Variant, method_settings, run_jobs
+from mtcil.running.jobs import Variant, method_settings, run_jobs
 from mtcil.running.run import forget_checkpoints, learn_all, train_all
 from mtcil.running.stacks import kind_of
 from mtcil.running.together import follow_all, train_together

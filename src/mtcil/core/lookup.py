@@ -19,15 +19,19 @@ def names(kind: str) -> list[str]:
 def find(kind: str, name: str) -> ModuleType:
     """Import `mtcil.<kind>.<name>`, e.g. `find("methods", "ccil")`.
 
+    Args:
+        kind: a folder of the package, e.g. "methods" or "learning/parts".
+
     Raises:
         UserError: if there is no such file; the message lists the existing ones.
     """
     if name not in names(kind):
+        package = kind.replace("/", ".")
         raise UserError(
-            f"No mtcil.{kind} called {name!r}. There are: {', '.join(names(kind))}. "
+            f"No mtcil.{package} called {name!r}. There are: {', '.join(names(kind))}. "
             f"To add one, write src/mtcil/{kind}/{name}.py."
         )
-    return importlib.import_module(f"mtcil.{kind}.{name}")
+    return importlib.import_module(f"mtcil.{kind}.{name}".replace("/", "."))
 
 
 def files_reached(starts: Iterable[Path]) -> set[Path]:

@@ -26,7 +26,7 @@ class BaseName:
     base: str  # a row of `base_models`
     heads: str
     passes: str
-    control: str  # "none" if it is not a control
+    control: str  # or parts of the training, joined by +; "none" if there are neither
 
 
 @dataclass(frozen=True)

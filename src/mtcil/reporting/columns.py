@@ -17,6 +17,7 @@ from mtcil.reporting.inference import (
     resampled_half_width,
 )
 from mtcil.settings.sections import SplitShares
+from mtcil.settings.study import Study
 
 AVERAGES = {
     "average": average_incremental_accuracy,
@@ -89,6 +90,16 @@ def with_power(table: pd.DataFrame, prefix: str, split: SplitShares) -> pd.DataF
             f"{prefix}detectable": [detectable(*s) for s in sizes],
         }
     )
+
+
+def order_seeds(study: Study, records: pd.DataFrame) -> list[int | None]:
+    """`order_seed` of the base model of each record; None if there is no such row any more."""
+    if records.empty:
+        return []
+    rows = study.base_models
+    pairs = zip(records["dataset"], records["base"], strict=True)
+    found = [rows.get(dataset, {}).get(base) for dataset, base in pairs]
+    return [None if row is None else row.order_seed for row in found]
 
 
 def named(prefix: str, found: Estimate) -> dict[str, float]:

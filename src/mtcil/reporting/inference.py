@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
@@ -112,6 +113,25 @@ def detectable(std: float, n: int) -> float:
         return POWER - float(stats.nct.sf(critical, n - 1, standard_errors))
 
     return float(brentq(lacking, 0, 10 * critical)) * std / n**0.5
+
+
+def crossed_spread(cells: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Standard deviations between rows, between columns, and of what neither explains.
+
+    Those of a two-way analysis of variance with random effects, one value per cell: with mean
+    squares R of the r rows, C of the c columns and E of the rest, their variances are (R - E) / c,
+    (C - E) / r and E. A negative one counts as 0.
+
+    Args:
+        cells: (r, c), at least 2 x 2.
+    """
+    n_rows, n_columns = cells.shape
+    of_rows, of_columns = cells.mean(axis=1), cells.mean(axis=0)
+    left = cells - of_rows[:, None] - of_columns + cells.mean()
+    rest = float((left**2).sum()) / ((n_rows - 1) * (n_columns - 1))
+    rows = float(of_rows.var(ddof=1)) - rest / n_columns
+    columns = float(of_columns.var(ddof=1)) - rest / n_rows
+    return max(rows, 0.0) ** 0.5, max(columns, 0.0) ** 0.5, rest**0.5
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -16,8 +16,9 @@ from mtcil.learning.network import Network
 from mtcil.learning.split import SplitData
 from mtcil.learning.trajectory import Run, trajectory
 from mtcil.running import alone
+from mtcil.running.base_jobs import BaseJob
 from mtcil.running.device import prepare_worker
-from mtcil.running.jobs import BaseJob, RunJob
+from mtcil.running.jobs import RunJob
 from mtcil.running.run import base_training
 from mtcil.running.together import train_together
 from mtcil.settings.sections import DatasetSettings, FeatureSettings

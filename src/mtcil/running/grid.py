@@ -11,7 +11,8 @@ from mtcil.core.errors import UserError
 from mtcil.learning.steps import StepTraining
 from mtcil.records.measures import average_incremental_accuracy
 from mtcil.records.tables import by_seed
-from mtcil.running.jobs import Folders, RunJob, Variant, base_jobs, run_jobs
+from mtcil.running.base_jobs import Folders, base_jobs
+from mtcil.running.jobs import RunJob, Variant, run_jobs
 from mtcil.settings.study import Study, Tuning
 from mtcil.settings.training import StepTrainingSettings
 
@@ -82,7 +83,16 @@ def with_base_training(study: Study, dataset: str, point: Mapping[str, float]) -
     training = replace(training, task_weight=point.get("task_weight", training.task_weight))
     updates = round(point.get("length", 1.0) * settings.updates.base)
     settings = replace(settings, updates=replace(settings.updates, base=updates))
-    return replace(study, base_training=training, datasets={**study.datasets, dataset: settings})
+    parts = {name: dict(values) for name, values in study.base_parts.items()}
+    for part, _, name in (key.partition(".") for key in point if "." in key):
+        value, is_whole = point[f"{part}.{name}"], isinstance(parts[part].get(name), int)
+        parts[part][name] = int(value) if is_whole and float(value).is_integer() else value
+    return replace(
+        study,
+        base_training=training,
+        base_parts=parts,
+        datasets={**study.datasets, dataset: settings},
+    )
 
 
 def grids_of(study: Study, tuning: Tuning) -> dict[str, Grid]:

@@ -10,8 +10,8 @@ from mtcil.core.lookup import find
 from mtcil.learning.probing import Probe, probe_rows
 from mtcil.learning.split import load_split
 from mtcil.records.tables import read_records
+from mtcil.running.base_jobs import BaseJob
 from mtcil.running.device import prepare_worker
-from mtcil.running.jobs import BaseJob
 from mtcil.running.keys import code_digest, digest
 from mtcil.running.models import read_model
 from mtcil.running.run import perform

@@ -17,18 +17,22 @@ from mtcil.learning.base_step import BasePlan, base_clips, learn_base
 from mtcil.learning.fit import Phases, Seeds, Training, logged
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
+from mtcil.learning.parts import Part
+from mtcil.learning.parts_step import learn_base_with_parts, learn_ceiling
 from mtcil.learning.protocol import draw_tasks
 from mtcil.learning.split import SplitData, load_split
 from mtcil.learning.steps import Method
 from mtcil.learning.trajectory import Run, StepResult, trajectory
 from mtcil.records.rows import TABLES, Rows, step_rows
 from mtcil.running.alone import follow
+from mtcil.running.base_jobs import PARTS, BaseJob
 from mtcil.running.device import prepare_worker
-from mtcil.running.jobs import BaseJob, RunJob
+from mtcil.running.jobs import RunJob
 from mtcil.running.keys import digest
 from mtcil.running.models import read_model, save_model, saved_updates
 from mtcil.running.parallel import run_all
 from mtcil.settings.sections import MachineSettings
+from mtcil.settings.study import CEILING
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -79,8 +83,15 @@ def base_training(job: BaseJob, load: Load) -> Training[tuple[Network, Phases]]:
         shuffled_labels=job.name.control == "shuffled_labels",
     )
     train, validation = base_clips(data.train, n_base), base_clips(data.validation, n_base)
-    phases = Phases()
-    steps = learn_base(train, validation, plan, Seeds(job.seed, 0))
+    phases, seeds = Phases(), Seeds(job.seed, 0)
+    if job.name.control == CEILING:
+        n_classes = sum(job.dataset.steps)
+        steps = learn_ceiling(data.train, data.validation, plan, n_classes, seeds)
+    elif job.parts:
+        parts = [Part(name, find(PARTS, name), config) for name, config in job.parts]
+        steps = learn_base_with_parts(train, validation, plan, parts, seeds)
+    else:
+        steps = learn_base(train, validation, plan, seeds)
     network = yield from logged(steps, phases)
     return network, phases
 

@@ -4,7 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mtcil.settings.reader import Place
 from mtcil.settings.sections import DatasetSettings, Heads
-from mtcil.settings.study import MULTITASK, Comparison, FromBases, HeadsTiming, Study, Tuning
+from mtcil.settings.study import (
+    BASE_SETTINGS,
+    MULTITASK,
+    Comparison,
+    FromBases,
+    HeadsTiming,
+    Study,
+    Tuning,
+)
 
 Mistake = tuple[Place, str]
 SECTIONS_FROM_BASES = (
@@ -118,6 +126,10 @@ def _check_bases(study: Study, dataset: str) -> Iterator[Mistake]:
             yield (*place, "method"), _no_method(study, row.method)
         if row.control == "longer" and MULTITASK not in rows:
             yield (*place, "control"), f"longer than what? Add a row called {MULTITASK}."
+        for part in row.parts:
+            if part not in study.base_parts:
+                text = f"there is no base_parts.{part}. There are: {_list(study.base_parts)}."
+                yield (*place, "parts"), text
 
 
 def _no_method(study: Study, name: str) -> str:
@@ -161,6 +173,13 @@ def _check_tuning(study: Study, dataset: str, row: Tuning) -> Iterator[Mistake]:
             yield inside, text
         elif "task_weight" in grid and rows[name].heads == str(study.datasets[dataset].steps[0]):
             yield inside, "a single task has no task_weight. Remove it."
+        else:
+            parts = rows[name].parts
+            known = [*BASE_SETTINGS]
+            known += [f"{p}.{name}" for p in parts for name in study.base_parts.get(p, {})]
+            unknown = [setting for setting in grid if setting not in known]
+            if unknown:
+                yield inside, f"there is no setting {unknown[0]}. There are: {_list(known)}."
         if not grid or not all(grid.values()):
             yield inside, "must name at least one setting, each with at least one value."
     if both := sorted(set(row.seeds) & set(study.seeds)):

@@ -35,7 +35,9 @@ from mtcil.settings.training import (
 )
 
 SINGLE, MULTITASK = "single", "multitask"  # the base models that the paper compares
-BaseSetting = Literal["learning_rate", "task_weight", "length"]  # of a base model's training
+CEILING = "ceiling"  # a value of `control`
+# Of a base model's training: one of these, or "<part>.<setting>" of `base_parts`.
+BASE_SETTINGS = ("learning_rate", "task_weight", "length")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,7 +51,9 @@ class BaseRow:
         passes: whether each task has its own batches and forward pass, or all share one.
         control: of what multitask training brings; null: none. longer: more epochs, so that the
             one head sees as many clips as the heads of `multitask` do together; shuffled_labels:
-            all heads except the full one learn noise.
+            all heads except the full one learn noise; ceiling: a backbone that has seen the
+            classes of all steps, which shows how much a base model could help.
+        parts: of the training, rows of `base_parts`, in the order in which they change clips.
         order_seed: draws the class order; null: the run's seed does.
         seeds: some of the study's; null: all.
     """
@@ -58,7 +62,8 @@ class BaseRow:
     method: str = "ccil"
     splits: tuple[SplitKind, ...] = ("random",)
     passes: Literal["separate", "shared"] = "separate"
-    control: Literal["longer", "shuffled_labels"] | None = None
+    control: Literal["longer", "shuffled_labels", "ceiling"] | None = None
+    parts: tuple[str, ...] = ()
     order_seed: Seed | None = None
     seeds: tuple[Seed, ...] | None = None
 
@@ -68,6 +73,19 @@ class BaseRow:
             self.control != "shuffled_labels" or self.passes == "separate",
             "control shuffled_labels needs passes: separate.",
         )
+        require(self.control != CEILING or not self.has_tasks, "control ceiling needs one head.")
+        if self.parts:
+            require_unique(self.parts, "parts")
+            require(self.control is None, "parts and control: only one of both.")
+            require(
+                self.passes == "shared" or not self.has_tasks,
+                "parts and several heads need passes: shared.",
+            )
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether there are heads other than the full one."""
+        return "-" in self.heads or self.heads == "all"
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -154,15 +172,16 @@ class Tuning:
         base: the row of `base_models` that the methods start from.
         seeds: of all tuned runs; none of them is a seed of the study.
         methods: of those with a grid; null: all.
-        base_grids: for a row of `base_models`, values of `learning_rate`, `task_weight` and
-            `length` (updates as a multiple of the dataset's); every combination is tried.
+        base_grids: for a row of `base_models`, values of `learning_rate`, `task_weight`, `length`
+            (updates as a multiple of the dataset's) and settings of its parts, such as
+            `mixup.alpha`; every combination is tried.
     """
 
     base: str
     seeds: tuple[Seed, ...]
     methods: tuple[str, ...] | None = None
     split: SplitKind = "random"
-    base_grids: dict[str, dict[BaseSetting, tuple[Positive, ...]]] = field(default_factory=dict)
+    base_grids: dict[str, dict[str, tuple[Positive, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_unique(self.seeds, "seeds")
@@ -210,6 +229,7 @@ class Study:
     networks: dict[RowName, NetworkSettings]
     split: SplitShares
     base_training: BaseTrainingSettings
+    base_parts: dict[RowName, dict[str, Any]]  # each read by its own file, see learning/parts
     step_training: StepTrainingSettings
     memory: MemorySettings
     methods: dict[RowName, dict[str, Any]]  # each read by its own file, see mtcil/methods

@@ -1,8 +1,9 @@
 """Accuracy at each step by heads setting: single-task base against multitask bases.
 
 The numbers are those of the paper's Figure 4, in the columns of its Table 2. As in the paper, the
-average excludes the base step. The last columns are
-explained in the table `gain`; here p is corrected over the averages only.
+average excludes the base step. The last columns are explained in the table `gain`; here p is
+corrected over the averages only. Base models with a class order of their own are in the table
+`orders`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mtcil.records.rows import VARIANT
-from mtcil.reporting.columns import by_measure, in_order, row_of, with_power
+from mtcil.reporting.columns import by_measure, in_order, order_seeds, row_of, with_power
 from mtcil.reporting.style import gap_text, power_cells, with_ci
 from mtcil.settings.study import SINGLE as SINGLE_TASK
 from mtcil.settings.study import Study
@@ -24,6 +25,7 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
 
     A measure is a column of the printed table: the classes seen, then both averages.
     """
+    records = records[[order is None for order in order_seeds(study, records)]]
     if records.empty:
         return records
     rows = []

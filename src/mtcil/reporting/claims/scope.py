@@ -11,7 +11,7 @@ from mtcil.records.tables import by_seed
 from mtcil.reporting import paper
 from mtcil.reporting.claims.verdicts import Claim
 from mtcil.settings.sections import DatasetSettings
-from mtcil.settings.study import MULTITASK, BaseRow, Study
+from mtcil.settings.study import CEILING, MULTITASK, BaseRow, Study
 
 METHOD = "ccil"  # the paper's incremental method
 
@@ -47,6 +47,10 @@ def is_the_papers(data: DatasetSettings, split: str, budget: int) -> bool:
     return protocol == paper.US8K and data.clips_per_class >= 1000  # all clips: no class has more
 
 
+def _is_the_papers(row: BaseRow) -> bool:
+    return row.order_seed is None and not row.parts and row.control != CEILING
+
+
 @dataclass(frozen=True)
 class Scope:
     """A dataset of the study on one split, with all records by stage and tables by name."""
@@ -77,12 +81,15 @@ class Scope:
         return self.settings.kind
 
     def base_rows(self) -> dict[str, BaseRow]:
-        """The base models of this dataset and split that are used with the paper's method."""
+        """The base models of this dataset and split that are used with the paper's method.
+
+        Not those with a class order of their own (see the table `orders`), with parts, or ceilings.
+        """
         rows = self.study.base_models.get(self.dataset, {})
         return {
             name: row
             for name, row in rows.items()
-            if self.split in row.splits and row.method == METHOD
+            if self.split in row.splits and row.method == METHOD and _is_the_papers(row)
         }
 
     def plain_bases(self) -> dict[str, str]:
