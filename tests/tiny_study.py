@@ -61,6 +61,7 @@ def params(root: str) -> dict[str, Any]:
                 }
             },
             "step_training": {"frozen_blocks": 1},
+            "base_training": {"multitask_rate": 0.05},  # so that a few updates tell bases apart
             "comparison": {
                 "training": {"frozen_blocks": 1},
                 "grids": {"replay": {"learning_rate": [0.01, 0.05]}},

@@ -9,7 +9,7 @@ from mtcil.records.measures import average_incremental_accuracy, step_accuracy
 from mtcil.running.alone import follow
 from mtcil.running.base_jobs import BaseJob, Folders, base_jobs
 from mtcil.running.grid import with_base_training
-from mtcil.running.jobs import RunJob, Variant, own_training, run_jobs
+from mtcil.running.jobs import RunJob, Variant, run_jobs
 from mtcil.running.run import load_data, perform, run_training, train_all
 from mtcil.settings.study import SINGLE, Study
 
@@ -45,16 +45,8 @@ def with_lengths(
         own = replace(folders, models=folders.models / f"{length:g}")
         bases = base_jobs(longer, dataset, [(SINGLE, row.splits[0], seeds)], own, "cpu")
         train_all(bases, study.machine)
-        training = own_training(study, dataset)
-        head, rest = training.head_first, training.then_all
-        training = replace(
-            training,
-            head_first=replace(head, updates=round(length * head.updates)),
-            then_all=replace(rest, updates=round(length * rest.updates)),
-        )
-        made = run_jobs(
-            study, bases, [Variant(row.method, study.budget(dataset), training=training)]
-        )
+        variant = Variant(row.method, study.budget(dataset), {"length": length})
+        made = run_jobs(study, bases, [variant])
         length_of |= {job.key: length for job in made}
         runs += made
     found: Accuracies = {length: {} for length in lengths}
