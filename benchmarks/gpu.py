@@ -42,14 +42,14 @@ STUDY = read_study(ROOT / "params.yaml")
 WORDS = shortened(read_study(ROOT / "studies/ten_words/params.yaml"))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FLEETS = sized((1, 8, 32, 128), (1, 2))
-UPDATES = sized({"gsc": 200, "us8k": 60}, {"gsc": 2, "us8k": 2})
+UPDATES = sized({"gsc": 100, "us8k": 30}, {"gsc": 2, "us8k": 2})
 REPEATS = sized(3, 1)
 Execute = Callable[[Sequence[Fit]], Sequence[Trained]]
 
 
 def main() -> None:
     if DEVICE == "cpu" and not TINY:
-        print("No GPU here: benchmarks/gpu.py measures what only a GPU can show.")
+        print("No GPU here. What one measured is in benchmarks/GPU.md.")
         return
     prepare_worker(DEVICE)
     name = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
@@ -144,7 +144,11 @@ def rates(dataset: str) -> None:
         for n_runs in FLEETS:
             if DEVICE == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            found = rate(as_fleet, dataset, phase, n_runs)
+            try:
+                found = rate(as_fleet, dataset, phase, n_runs)
+            except torch.OutOfMemoryError:
+                print(f"| {phase}, fleet of {n_runs} | out of memory | | |")
+                continue
             used = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else 0.0
             print(
                 f"| {phase}, fleet of {n_runs} | {found:,.0f} | {found / plain:.1f} | {used:.1f} |"
@@ -162,8 +166,14 @@ def tf32() -> None:
 
 def determinism() -> None:
     print("\n| gsc, base, fleet of 32 | s | largest difference of two times |\n| --- | --- | --- |")
-    for name, wanted in (("default", False), ("deterministic algorithms", True)):
+    modes = {
+        "default": (False, False),
+        "deterministic algorithms": (True, False),
+        "the same, and PyTorch fills new memory": (True, True),
+    }
+    for name, (wanted, filled) in modes.items():
         torch.use_deterministic_algorithms(wanted, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
         of = fits("gsc", "base", sized(32, 2), UPDATES["gsc"])
         as_fleet(of)
         start = time.perf_counter()
@@ -175,15 +185,15 @@ def determinism() -> None:
             for a, b in zip(one.module.parameters(), two.module.parameters(), strict=True)
         )
         print(f"| {name} | {seconds:.2f} | {gap:.1e} |")
+    prepare_worker(DEVICE)
 
 
 def stages() -> None:
     """`train_base` and `learn_steps` of the single task on ten words, as fleets and one by one."""
     settings = WORDS.datasets["gsc"]
-    seeds = list(range(sized(10, 2)))
-    print(f"\n| ten words, {len(seeds)} seeds | train_base, s | learn_steps, s |")
-    print("| --- | --- | --- |")
-    for name, one_by_one in (("fleets", False), ("one by one", True)):
+    print("\n| ten words | train_base, s | learn_steps, s |\n| --- | --- | --- |")
+    for name, one_by_one, n_seeds in (("fleets", False, 10), ("one by one", True, 2)):
+        seeds = list(range(sized(n_seeds, 2)))
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             made_features(Path(folder), WORDS)
             if one_by_one or DEVICE == "cpu":
@@ -196,7 +206,8 @@ def stages() -> None:
             train_all(bases, machine)
             middle = time.perf_counter()
             learn_all(run_jobs(WORDS, bases, [Variant("ccil", settings.exemplars)]), machine, {})
-            print(f"| {name} | {middle - start:.1f} | {time.perf_counter() - middle:.1f} |")
+            seconds = middle - start, time.perf_counter() - middle
+            print(f"| {name}, {len(seeds)} seeds | {seconds[0]:.1f} | {seconds[1]:.1f} |")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from _study import FEATURES, run
 from mtcil.core.processes import jobs_at_once
 from mtcil.running.device import choose_device
 from mtcil.running.estimate import bytes_of, conclusion, print_costs
-from mtcil.settings.study import Study
+from mtcil.settings.study import AUXILIARY, Study
 
 STAGES = (
     "train_base", "learn_steps", "sweep_exemplars", "ablate_losses", "sweep_epochs",
@@ -21,9 +21,10 @@ def main(study: Study) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # a job's key needs feature files, which may not exist yet
         for name in study.datasets:
-            (FEATURES / name).mkdir(parents=True)
-            for file in ("features.npy", "clips.csv"):
-                (FEATURES / name / file).touch()
+            for folder in (FEATURES / name, FEATURES / name / AUXILIARY):
+                folder.mkdir(parents=True)
+                for file in ("features.npy", "clips.csv"):
+                    (folder / file).touch()
         total = print_costs(study, map(import_module, STAGES))
         os.chdir("/")
     largest = max(bytes_of(of, study.features[of.features]) for of in study.datasets.values())

@@ -6,6 +6,7 @@ The record describes the source of the features. It contains no time, machine or
 import json
 
 import _study
+from mtcil.audio.auxiliary import extract_words
 from mtcil.audio.extraction import extract
 from mtcil.core.errors import UserError
 from mtcil.core.files import write_text
@@ -25,15 +26,11 @@ def main(study: Study, name: str) -> None:
             f"Run `dvc repro --force download@{name}`."
         )
     source = read_json(raw / "source.json", f"Make it again: dvc repro --force download@{name}.")
-    facts = extract(
-        archives[0],
-        find("datasets", settings.kind),
-        name,
-        settings,
-        study.features[settings.features],
-        _study.FEATURES / name,
-        study.machine.jobs,
-    )
+    shared = study.features[settings.features], _study.FEATURES / name, study.machine.jobs
+    facts = extract(archives[0], find("datasets", settings.kind), name, settings, *shared)
+    if words := study.auxiliary_words[settings.auxiliary]:
+        synthesiser = find("datasets", "synthetic_words")
+        facts["auxiliary"] = extract_words(words, synthesiser, name, settings, *shared)
     text = json.dumps({"source": source, **facts}, indent=2) + "\n"
     write_text(_study.RECORDS / "extract_features" / f"{name}.json", text)
 

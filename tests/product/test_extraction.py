@@ -11,10 +11,11 @@ import soundfile
 
 from mtcil.audio import extraction, features, workers
 from mtcil.audio.archives import write_tar
+from mtcil.audio.auxiliary import extract_words
 from mtcil.audio.decode import decode, decode_timed
 from mtcil.core.errors import UserError
-from mtcil.datasets import folders
-from mtcil.settings.sections import DatasetSettings, FeatureSettings, UpdateSettings
+from mtcil.datasets import folders, synthetic_words
+from mtcil.settings.sections import AuxiliaryWords, DatasetSettings, FeatureSettings, UpdateSettings
 
 FEATURES = FeatureSettings(
     sample_rate=8_000, seconds=0.25, n_fft=256, hop_length=128, centred=True, log_mel=16
@@ -274,3 +275,21 @@ def test_settings_without_features_are_refused_before_the_archive_is_read(tmp_pa
     odd = FeatureSettings(8_000, 0.25, 255, 128, True, 16)
     with pytest.raises(UserError, match="n_fft must be even"):
         extraction.extract(tmp_path / "none.tar", folders, "zoo", settings(), odd, tmp_path)
+
+
+def test_auxiliary_words_are_spoken_and_have_the_features_of_the_dataset(tmp_path):
+    words = AuxiliaryWords(("winter", "apple"), 10)
+    own = replace(settings(), folds=(3,), exclude=("x",), class_order=CLASSES, group="(.)")
+    facts = extract_words(words, synthetic_words, "owls", own, FEATURES, tmp_path)
+    assert facts["clips"] == {"winter": 10, "apple": 10}
+    spoken = tmp_path / "auxiliary"
+    found = np.load(spoken / "features.npy")
+    assert found.shape == (20, FEATURES.n_frames, 16)
+    assert np.isfinite(found).all() and found.std() > 0
+    table = list(csv.DictReader((spoken / "clips.csv").read_text().splitlines()))
+    assert [row["class"] for row in table] == 10 * ["winter"] + 10 * ["apple"]
+    again = tmp_path / "again"
+    assert extract_words(words, synthetic_words, "owls", own, FEATURES, again) == facts
+    assert (again / "auxiliary" / "features.npy").read_bytes() == (
+        spoken / "features.npy"
+    ).read_bytes()

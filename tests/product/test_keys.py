@@ -44,8 +44,8 @@ OF_BASE = (
     "datasets.words.updates.base", "networks.tiny", "split", "seeds", "base_training.sgd",
     "base_training.fit.patience", "base_training.fit.schedule", "base_training.multitask_rate",
     "base_training.task_weight", "base_training.task_reduction", "base_training.statistics",
-    *(f"base_models.words.{BASE}.{name}" for name in ("heads", "passes", "control", "order_seed")),
-    f"base_models.words.{BASE}.parts",
+    *(f"base_models.words.{BASE}.{name}" for name in (
+        "heads", "passes", "control", "order_seed", "parts", "length")),
 )  # fmt: skip
 MEMORY = ("memory", "exemplars", "datasets.words.exemplars")
 LENGTHS = ("datasets.words.updates.head_first", "datasets.words.updates.then_all")

@@ -244,7 +244,16 @@ def test_the_best_points_of_methods_and_of_base_models_are_chosen_apart():
     assert yaml.safe_load(text) == {
         "comparison": {"tuned": {"gdumb": {"learning_rate": max(rates)}}}
     }
-    assert "# base_training:\n#   multitask: {length: 1.0}  # at the edge" in text
+    of_base_training = "# base_training:\n#   multitask: {length: 1.0}  # at the edge"
+    assert of_base_training in text
+    none = replace(study.tunings["arabic"], methods=())
+    text = chosen(replace(study, tunings={"arabic": none}), "arabic", of_bases)
+    assert text.startswith(of_base_training)
+
+
+def test_a_tuning_without_methods_and_base_grids_is_refused():
+    with pytest.raises(ValueError, match="tunes nothing: name methods or base_grids"):
+        Tuning("single", (0,), (), "group")
 
 
 def table(accuracies):

@@ -4,6 +4,7 @@ In float64, on a CPU, so that only rounding may differ; inputs of 8 x 8 and a ti
 """
 
 import copy
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 from conftest import SGD, blobs
 from tiny_study import ROOT, params
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from untrained import NO_CLIPS, TINY, TRAINING, bases_of, made_study, network_of, numbers, run
 
 from mtcil.core.lookup import find, names
@@ -30,7 +32,7 @@ from mtcil.running.base_jobs import BaseJob
 from mtcil.running.fleet import Fleet
 from mtcil.running.jobs import Variant, method_settings, run_jobs
 from mtcil.running.run import forget_checkpoints, learn_all, train_all
-from mtcil.running.stacks import kind_of
+from mtcil.running.stacks import kind_of, stacked
 from mtcil.running.together import follow_all, train_together
 from mtcil.settings.files import read_study
 from mtcil.settings.sections import Heads, MachineSettings
@@ -285,6 +287,62 @@ def test_a_fleet_is_as_large_as_the_memory_allows(monkeypatch):
     for free, n_runs in ((10_000, 5), (250, 3), (187, 1), (10, 1)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 10_000))
         assert together.runs_that_fit(fits) == n_runs
+
+
+def test_what_vmap_refuses_only_for_several_runs_is_trained_one_by_one(monkeypatch):
+    monkeypatch.setattr(together, "_bytes_of", lambda fits: 0 if len(fits) == 1 else None)
+    assert together.runs_that_fit([base_fit(seed) for seed in RUNS]) == 0
+
+
+class WithoutSync(TorchDispatchMode):
+    """Refuses what cannot be captured in a CUDA graph: reading a value, results of unknown size."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "bincount")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in self.REFUSED, name
+        if name.startswith("index"):
+            indices = [i for i in args[1] if i is not None] if isinstance(args[1], list) else []
+            assert not any(i.dtype == torch.bool for i in indices), name
+        return func(*args, **(kwargs or {}))
+
+
+def updates_without_sync(fits: Sequence[Fit]) -> None:
+    """An update of a fleet that fails on what cannot be captured."""
+    fleet = Fleet(fits)
+    fleet.draw()
+    with WithoutSync():
+        fleet.update()
+
+
+def fits_to_capture(name: str) -> list[list[Fit]]:
+    if name == "base":
+        kinds = itertools.product(("separate", "shared"), ("full_task", "all_tasks"))
+        return [[base_fit(seed, *kind) for seed in (0, 1)] for kind in kinds]
+    by_run = [method_fits(name, seed, 5) for seed in (0, 1)]
+    return [list(fits) for fits in zip(*by_run, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["base", *names("methods")])
+def test_an_update_can_be_captured_as_a_cuda_graph(name):
+    for fits in fits_to_capture(name):
+        updates_without_sync(fits)
+
+
+def test_the_check_of_captured_updates_sees_a_read_value():
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), WithoutSync():
+        torch.ones(1).item()
+    with pytest.raises(AssertionError, match="index"), WithoutSync():
+        torch.ones(2)[torch.tensor([True, False])]
+
+
+def test_stacked_weights_are_contiguous():
+    """In PyTorch's channels_last order, those of a frozen part are refused by vmap on a GPU."""
+    networks = [network_of(4, seed).state_dict() for seed in RUNS]
+    assert any(not value.is_contiguous() for value in networks[0].values())
+    weights = stacked(networks, torch.zeros(1))
+    assert all(value.is_contiguous() for value in weights.values())
 
 
 def test_a_phase_without_updates_changes_nothing():

@@ -5,12 +5,15 @@ import inspect
 import re
 from dataclasses import replace
 from itertools import combinations
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import SGD, batches_of, blobs
-from test_fleet import assert_as_alone, in_float64
+from test_fleet import assert_as_alone, in_float64, updates_without_sync
 from tiny_study import ROOT, params
 from torch import nn
 from untrained import (
@@ -30,18 +33,21 @@ from mtcil.core.errors import UserError
 from mtcil.core.lookup import find, names
 from mtcil.core.randomness import numpy_generator
 from mtcil.learning import parts as contract
+from mtcil.learning import parts_step
 from mtcil.learning.base_step import BasePlan, learn_base
 from mtcil.learning.fit import Phase, Seeds
 from mtcil.learning.network import copy_state
-from mtcil.learning.parts import Part, Pass, one_hot, soft_cross_entropy
+from mtcil.learning.parts import Part, Pass, Sizes, one_hot, soft_cross_entropy
 from mtcil.learning.parts_step import cut_head, learn_base_with_parts, parts_loss
 from mtcil.learning.protocol import draw_tasks
+from mtcil.learning.split import COLUMNS
+from mtcil.learning.words import load_words
 from mtcil.running.alone import train
 from mtcil.running.base_jobs import PARTS, parts_of
 from mtcil.running.run import train_all
 from mtcil.settings.files import read_study
 from mtcil.settings.sections import Heads, MachineSettings
-from mtcil.settings.study import BaseRow
+from mtcil.settings.study import AUXILIARY, BaseRow
 from mtcil.settings.training import BaseTrainingSettings, PhaseSettings
 
 STUDY = read_study(ROOT / "params.yaml")
@@ -54,6 +60,10 @@ def part(name, **changes):
     """A part with the settings of settings.yaml, some of them changed."""
     [(_, config)] = parts_of(STUDY, BaseRow("5", parts=(name,)))
     return Part(name, find(PARTS, name), replace(config, **changes))
+
+
+def sizes_of(network):
+    return Sizes(network.head.in_features, network.n_classes)
 
 
 def pass_of(network, **changes):
@@ -114,7 +124,7 @@ def test_smoothing_spreads_its_amount_over_all_classes():
 
 def test_transforms_tell_classes_and_versions_apart():
     of, network = part("transforms", weight=2.0), network_of(3)
-    head = of.file.head(of.config, network, seeded(1))
+    head = of.file.head(of.config, sizes_of(network), seeded(1))
     assert head.out_features == 3 * 4
     versions = [FEATURES, FEATURES.flip(2), FEATURES.flip(3), FEATURES.flip(2).flip(3)]
     losses = [
@@ -123,7 +133,7 @@ def test_transforms_tell_classes_and_versions_apart():
     ]
     close(of.file.term(of.config, pass_of(network), head, {}), 2.0 * sum(losses) / 4)
     one = part("transforms", versions=("frequency",))
-    head = one.file.head(one.config, network, seeded(1))
+    head = one.file.head(one.config, sizes_of(network), seeded(1))
     losses = [
         F.cross_entropy(head(network.embed(clips)), LABELS + 3 * k)
         for k, clips in enumerate((FEATURES, FEATURES.flip(3)))
@@ -153,7 +163,7 @@ def test_every_pair_of_classes_has_its_own_label():
 
 def test_mixtures_of_one_class_do_not_count():
     of, network = part("mixed_classes", weight=0.5), network_of(3)
-    head = of.file.head(of.config, network, seeded(1))
+    head = of.file.head(of.config, sizes_of(network), seeded(1))
     assert head.out_features == 6
     labels = torch.tensor([0, 2, 2, 1])  # with the one before: (0, 1), (2, 0), (2, 2), (1, 2)
     share = torch.tensor([0.4, 0.5, 0.6, 0.5])
@@ -184,14 +194,14 @@ def test_the_contrastive_loss_is_that_of_the_paper():
 
 def test_a_clip_that_no_part_changes_is_not_contrasted_with_itself():
     of, network = part("contrastive", weight=1.0), network_of(3)
-    head, made = of.file.head(of.config, network, seeded(1)), pass_of(network)
+    head, made = of.file.head(of.config, sizes_of(network), seeded(1)), pass_of(network)
     wanted = of.file.contrastive_loss(head(made.embeddings), LABELS, of.config.temperature)
     close(of.file.term(of.config, made, head, {}), wanted)
 
 
 def test_the_views_that_are_contrasted_are_the_clip_and_what_was_made_of_it():
     of, network = part("contrastive", weight=2.0, width=5), network_of(3)
-    head, other = of.file.head(of.config, network, seeded(1)), numbers(4, 1, 8, 8, seed=9)
+    head, other = of.file.head(of.config, sizes_of(network), seeded(1)), numbers(4, 1, 8, 8, seed=9)
     made = pass_of(network, features=other, embeddings=network.embed(other))
     both = head(torch.cat([network.embed(other), network.embed(FEATURES)]))
     wanted = of.file.contrastive_loss(both, torch.cat([LABELS, LABELS]), of.config.temperature)
@@ -204,6 +214,59 @@ def test_distillation_keeps_the_outputs_near_the_teachers():
     wanted = kept_apart(network(FEATURES), teacher(FEATURES), 2.0)
     close(found, 3.0 * 4.0 * wanted)
     close(of.file.term(of.config, pass_of(network, teacher=network), None, {}), 0.0)
+
+
+def words_batch(n=4, seed=5):
+    """A batch of three auxiliary words."""
+    features = numbers(n, 1, 8, 8, seed=seed)
+    return SimpleNamespace(features=features, labels=torch.tensor([2, 0, 1, 2])[:n], keep=None)
+
+
+def test_auxiliary_words_are_told_apart_by_a_head_of_their_own():
+    of, network, words = part("auxiliary", weight=3.0), network_of(3), words_batch()
+    head = of.file.head(of.config, Sizes(network.head.in_features, 3, 7), seeded(1))
+    assert head.out_features == 7
+    wanted = F.cross_entropy(head(network.embed(words.features)), words.labels)
+    close(of.file.term(of.config, pass_of(network, words=words), head, {}), 3.0 * wanted)
+
+
+def test_auxiliary_words_do_not_move_the_statistics():
+    of, network, words = part("auxiliary"), network_of(3).train(), words_batch()
+    head = of.file.head(of.config, Sizes(network.head.in_features, 3, 3), seeded(1))
+    made = pass_of(network, words=words)
+    before = copy_state(network)
+    of.file.term(of.config, made, head, {}).backward()
+    assert all(torch.equal(before[n], v) for n, v in network.state_dict().items())
+
+
+def test_auxiliary_words_are_changed_like_the_clips_but_never_mixed():
+    parts = (part("gain"), part("mixup"), part("smoothing"), part("auxiliary"))
+    words = words_batch()
+    setattr(words, "gain.gain", torch.tensor([1.0, -2.0, 0.0, 0.5]))
+    found = parts_step.changed_words(SimpleNamespace(words=words), parts)
+    close(found.features, words.features + torch.tensor([1.0, -2.0, 0.0, 0.5]).view(-1, 1, 1, 1))
+    assert torch.equal(found.labels, words.labels)
+    assert parts_step.changed_words(SimpleNamespace(), parts) is None
+
+
+def test_words_are_normalised_by_themselves_and_labelled_as_in_their_table(tmp_path):
+    folder = tmp_path / AUXILIARY
+    folder.mkdir()
+    features = 5 + 3 * numbers(6, 4, 2, seed=1).numpy()
+    np.save(folder / "features.npy", features)
+    rows = [(f"{word}/{i}", word, "v", 0, 1.0) for word in ("winter", "apple") for i in range(3)]
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "clips.csv", index=False)
+    found = load_words(tmp_path, torch.device("cpu"))
+    assert found.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert found.features.shape == (6, 1, 4, 2)
+    close(found.features.mean((0, 1, 2)), torch.zeros(2))
+    close(found.features.std((0, 1, 2), correction=0), torch.ones(2))
+    np.save(folder / "features.npy", np.where(features > 5, features, np.nan))
+    with pytest.raises(UserError, match="NaN or infinite"):
+        load_words(tmp_path, torch.device("cpu"))
+    (folder / "clips.csv").unlink()
+    with pytest.raises(UserError, match="there is no such file"):
+        load_words(tmp_path, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -228,7 +291,8 @@ def plan_of(heads="4", passes="separate", updates=60, seed=0):
 def steps_of(parts, seed=0, validation=NO_CLIPS, **of_plan):
     clips = blobs(12 + seed, 4, seed)
     plan = plan_of(seed=seed, **of_plan)
-    return learn_base_with_parts(clips, validation, plan, parts, Seeds(seed, 0))
+    words = blobs(10 + seed, 3, 40 + seed) if "auxiliary" in [of.name for of in parts] else None
+    return learn_base_with_parts(clips, validation, plan, parts, Seeds(seed, 0), words)
 
 
 def accuracy(network):
@@ -287,6 +351,7 @@ def test_parts_together_are_trained_as_a_fleet(heads, left_out):
         fits.append([in_float64(fit, **stopping) for fit in (first, second)])
     for of_phase in zip(*fits, strict=True):
         assert_as_alone(of_phase)
+        updates_without_sync(of_phase)
 
 
 def test_a_teacher_has_other_first_weights_and_is_not_trained():
@@ -372,6 +437,71 @@ def test_parts_are_in_the_key_and_in_the_name(tmp_path):
     made_study(other, values)
     others = {job.name.base: job for job in bases_of(other)}
     assert {n for n in jobs if jobs[n].key != others[n].key} == {"mixed"}
+
+
+def test_auxiliary_words_are_in_the_key_and_must_be_there(tmp_path):
+    values = params(".")
+    values["base_models"]["words"]["spoken"] = {"heads": "3", "parts": ["auxiliary"]}
+    with pytest.raises(UserError, match=r"auxiliary needs words\. Name them: datasets\.words"):
+        made_study(tmp_path, values)
+    values["datasets"]["words"]["auxiliary"] = "english"
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match=r"auxiliary/features\.npy is missing"):
+        made_study(tmp_path / "none", values)
+    keys = []
+    for word in ("apple", "winter"):
+        folder = tmp_path / "none/data/features/words" / AUXILIARY
+        folder.mkdir(exist_ok=True)
+        np.save(folder / "features.npy", np.ones((12, 32, 32), np.float32))
+        rows = [(f"{word}/{i}", word, "v", 0, 1.0) for i in range(12)]
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "clips.csv", index=False)
+        keys.append({job.name.base: job.key for job in bases_of(tmp_path / "none")})
+    assert {name for name in keys[0] if keys[0][name] != keys[1][name]} == {"spoken"}
+    spoken = [job for job in bases_of(tmp_path / "none") if job.name.base == "spoken"]
+    train_all(spoken[:1], MachineSettings("cpu", 1, "loky", None, False))
+    assert spoken[0].file.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["apple", "Yes"], r"auxiliary_words\.english has classes of this dataset: Yes\. Remove"),
+        (["apple", "Apple"], "equal but for case"),
+        (["apple", "zoom_in"], r"\['zoom_in'\] cannot be spoken"),
+    ],
+)
+def test_impossible_auxiliary_words_are_refused(tmp_path, words, message):
+    values = params(".")
+    values["datasets"]["words"]["auxiliary"] = "english"
+    values["overrides"]["auxiliary_words"] = {"english": {"words": words}}
+    with pytest.raises(UserError, match=message):
+        made_study(tmp_path, values)
+
+
+def test_auxiliary_words_must_have_a_row(tmp_path):
+    values = params(".")
+    values["datasets"]["words"]["auxiliary"] = "french"
+    with pytest.raises(UserError, match=r"no auxiliary_words\.french\. There are: english, none"):
+        made_study(tmp_path, values)
+
+
+def test_auxiliary_words_are_classes_of_no_study():
+    studies = [ROOT, ROOT / "demo", *(p.parent for p in ROOT.glob("studies/*/params.yaml"))]
+    for study in (read_study(folder / "params.yaml") for folder in studies):
+        words = {word.casefold() for word in study.auxiliary_words["english"].words}
+        classes = {c.casefold() for of in study.datasets.values() for c in of.classes}
+        assert words & classes == set(), study.root
+
+
+def test_a_row_may_train_for_longer(tmp_path):
+    long = {"heads": "3", "length": 2.5}
+    parts = {"heads": "3", "length": 2.0, "parts": ["gain", "mixup"]}
+    jobs = {j.name.base: j for j in study_with(tmp_path, long=long, both=parts)}
+    assert [jobs[n].phase.updates for n in ("single", "long", "both")] == [4, 10, 8]
+    assert jobs["long"].name.control == "2.5 x as long"
+    assert jobs["both"].name.control == "gain+mixup, 2 x as long"
+    with pytest.raises(ValueError, match="set length or control, not both"):
+        BaseRow("3", control="longer", length=2.0)
 
 
 def test_a_teacher_doubles_the_updates(tmp_path):

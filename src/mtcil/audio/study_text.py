@@ -41,6 +41,7 @@ datasets:
     folds: null
     exclude:{exclude}
     group: {group}
+    auxiliary: none
 
 base_models:  # single task and multitask, as in the paper's Figure 4
   {name}:

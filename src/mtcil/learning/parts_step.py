@@ -14,11 +14,16 @@ from mtcil.learning.clips import Clips
 from mtcil.learning.fit import Fit, Seeds, Steps, Table, Validation
 from mtcil.learning.losses import TaskTable, make_task_table, multitask_loss
 from mtcil.learning.network import Network, WithParts, draw_uniform, frozen_copy
-from mtcil.learning.parts import Part, Pass, one_hot, says, soft_cross_entropy
+from mtcil.learning.parts import Part, Pass, Sizes, one_hot, says, soft_cross_entropy
 
 
 def learn_base_with_parts(
-    train: Clips, validation: Clips, plan: BasePlan, parts: Sequence[Part], seeds: Seeds
+    train: Clips,
+    validation: Clips,
+    plan: BasePlan,
+    parts: Sequence[Part],
+    seeds: Seeds,
+    words: Clips | None = None,
 ) -> Steps[Network]:
     """Learn the base classes; return the backbone with the full head.
 
@@ -29,12 +34,13 @@ def learn_base_with_parts(
         train: training clips of the base classes.
         validation: validation clips of the base classes.
         parts: in the order in which they change clips.
+        words: all clips of the auxiliary words, for a part that needs them.
     """
     first = [part for part in parts if not says(part.file, "NEEDS_TEACHER")]
-    network = yield _fit(train, validation, plan, first, seeds, None)
+    network = yield _fit(train, validation, plan, first, seeds, words, None)
     if len(first) < len(parts):
         teacher = frozen_copy(network.network)
-        network = yield _fit(train, validation, plan, parts, seeds, teacher)
+        network = yield _fit(train, validation, plan, parts, seeds, words, teacher)
     trained: Network = network.network.requires_grad_(True)
     return trained
 
@@ -45,6 +51,7 @@ def _fit(
     plan: BasePlan,
     parts: Sequence[Part],
     seeds: Seeds,
+    words: Clips | None,
     teacher: Network | None,
 ) -> Fit:
     tasks, device = plan.tasks, train.features.device
@@ -56,12 +63,20 @@ def _fit(
         others = nn.Linear(network.head.in_features, sum(len(t) for t in tasks[1:]))
         draw_uniform(others, seeds.generator("weights", "tasks", *own))
         heads["others"] = others
+    rows = {"features": train.features, "labels": train.labels}
+    tables = {"full": Table(rows, sgd.batch, _drawing(parts, train.features))}
+    n_words = 0 if words is None else int(words.labels.max()) + 1
+    sizes = Sizes(network.head.in_features, n_base, n_words)
     for part in parts:
         generator = seeds.generator("weights", part.name, *own)
         if hasattr(part.file, "start"):
             part.file.start(part.config, network, generator)
         if hasattr(part.file, "head"):
-            heads[f"head_{part.name}"] = part.file.head(part.config, network, generator)
+            heads[f"head_{part.name}"] = part.file.head(part.config, sizes, generator)
+        if words is not None and says(part.file, "NEEDS_WORDS"):
+            rows = {"features": words.features, "labels": words.labels}
+            drawing = _drawing(keeping_classes(parts), words.features)
+            tables["words"] = Table(rows, part.config.clips_per_batch, drawing)
     if teacher is not None:
         heads["teacher"] = teacher
     numbers: dict[str, float | Tensor] = {}
@@ -69,22 +84,19 @@ def _fit(
         table = make_task_table(tasks, n_base, plan.task_weight, device)
         others_only = (torch.arange(len(tasks), device=device) > 0).float()
         numbers = {**vars(table), "weights": table.weights * others_only}  # not the full task
-    rows = {"features": validation.features, "labels": validation.labels}
+    held = {"features": validation.features, "labels": validation.labels}
     return Fit(
         name="base" if teacher is None else "taught",
         network=WithParts(network, **heads).to(device),
-        tables={"full": Table(
-            {"features": train.features, "labels": train.labels}, sgd.batch,
-            _drawing(parts, train.features),
-        )},
+        tables=tables,
         loss=parts_loss,
         phase=plan.phase,
         sgd=sgd,
         seeds=seeds,
         numbers=numbers,
         choices=tuple(parts),
-        validation=Validation(rows, full_logits) if len(validation) else None,
-    )  # fmt: skip
+        validation=Validation(held, full_logits) if len(validation) else None,
+    )
 
 
 def _drawing(parts: Sequence[Part], features: Tensor) -> Any:
@@ -114,9 +126,16 @@ def parts_loss(
         if hasattr(part.file, "change"):
             features, targets = part.file.change(part.config, features, targets, drawn[part.name])
     embeddings = network.embed(features, rows.keep)
-    teacher = getattr(module, "teacher", None)
     pass_ = Pass(
-        network, rows.features, rows.labels, features, targets, embeddings, rows.keep, teacher
+        network=network,
+        clips=rows.features,
+        labels=rows.labels,
+        features=features,
+        targets=targets,
+        embeddings=embeddings,
+        keep=rows.keep,
+        teacher=getattr(module, "teacher", None),
+        words=changed_words(batch, choices),
     )
     logits = network.head(embeddings)
     total = soft_cross_entropy(logits, targets)
@@ -128,6 +147,23 @@ def parts_loss(
             head = getattr(module, f"head_{part.name}", None)
             total = total + part.file.term(part.config, pass_, head, drawn[part.name])
     return total
+
+
+def keeping_classes(parts: Sequence[Part]) -> list[Part]:
+    """The parts that change clips without mixing those of different classes."""
+    changing = [part for part in parts if hasattr(part.file, "change")]
+    return [part for part in changing if not says(part.file, "MIXES_CLASSES")]
+
+
+def changed_words(batch: SimpleNamespace, choices: tuple[Part, ...]) -> SimpleNamespace | None:
+    """The batch of auxiliary words, changed as the base classes' clips, but without mixing."""
+    words = getattr(batch, "words", None)
+    if words is None:
+        return None
+    features, nothing = words.features, torch.zeros_like(words.labels).unsqueeze(1)
+    for part in keeping_classes(choices):
+        features, _ = part.file.change(part.config, features, nothing, _drawn(part, words))
+    return SimpleNamespace(features=features, labels=words.labels, keep=words.keep)
 
 
 def _drawn(part: Part, rows: SimpleNamespace) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from mtcil.settings.sections import (
     SplitKind,
     SplitSettings,
 )
-from mtcil.settings.study import CEILING, MULTITASK, BaseRow, Study
+from mtcil.settings.study import AUXILIARY, CEILING, MULTITASK, BaseRow, Study
 from mtcil.settings.training import BaseTrainingSettings
 
 # The files that train; results depend on their code too.
@@ -79,16 +79,27 @@ class BaseJob:
 
     def size(self) -> int:
         """Largest number of updates, also of a teacher."""
-        taught = any(says(find(PARTS, part), "NEEDS_TEACHER") for part, _ in self.parts)
-        return self.phase.updates * (2 if taught else 1)
+        return self.phase.updates * (2 if has_flag(self.parts, "NEEDS_TEACHER") else 1)
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether a part learns auxiliary words."""
+        return has_flag(self.parts, "NEEDS_WORDS")
 
     def data_bytes(self) -> int:
-        """Bytes of the dataset's features."""
-        return (self.folders.features / "features.npy").stat().st_size
+        """Bytes of the features of the dataset, and of its auxiliary words if they are used."""
+        folders = [self.folders.features, self.folders.features / AUXILIARY]
+        used = folders if self.needs_words else folders[:1]
+        return sum((folder / "features.npy").stat().st_size for folder in used)
 
     def likeness(self) -> str:
         """Jobs of equal text can be trained together."""
         return f"{self.name.base} {self.name.passes}"
+
+
+def has_flag(parts: tuple[tuple[str, Any], ...], flag: str) -> bool:
+    """Whether the file of one of these parts has this flag."""
+    return any(says(find(PARTS, part), flag) for part, _ in parts)
 
 
 def executor(device: str) -> str:
@@ -105,11 +116,11 @@ def training_of_base(training: BaseTrainingSettings, heads: Heads) -> BaseTraini
 
 
 def base_phase(study: Study, dataset: str, row: BaseRow) -> Phase:
-    """The phase of base training; longer for the controls `longer` and `ceiling`."""
+    """The phase of base training; `longer` and `ceiling` have lengths of their own."""
     settings = study.datasets[dataset]
     n_base = settings.steps[0]
     training = training_of_base(study.base_training, Heads.parse(row.heads, n_base))
-    phase = phase_of(training.fit, settings.updates.base)
+    phase = phase_of(training.fit, round(row.length * settings.updates.base))
     if row.control == CEILING:
         return replace(phase, updates=round(sum(settings.steps) / n_base * phase.updates))
     if row.control != "longer":
@@ -174,11 +185,16 @@ def base_jobs(
         phase = base_phase(study, dataset, row)
         parts = parts_of(study, row)
         control = row.control or "+".join(row.parts) or "none"
+        if row.length != 1:
+            control = f"{'+'.join(row.parts)}, {row.length:g} x as long".removeprefix(", ")
         name = BaseName(dataset, kind, base, row.heads, row.passes, control)
         own = [split, training, phase, heads, row.passes, row.control == "shuffled_labels"]
         if parts or row.control == CEILING:
             files = [f"{PARTS}/{part}.py" for part, _ in parts]
             own += [parts, row.control, code_digest("learning/parts_step.py", *files)]
+            if has_flag(parts, "NEEDS_WORDS"):
+                words = folders.features / AUXILIARY
+                own += [code_digest("learning/words.py"), features_digest(words)]
         for seed in seeds:
             order_seed = seed if row.order_seed is None else row.order_seed
             file = folders.models / f"{base}-{kind}" / f"seed{seed}.pt"

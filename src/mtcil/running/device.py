@@ -29,11 +29,13 @@ def choose_device(requested: str) -> str:
 def prepare_worker(device: str) -> torch.device:
     """Use one thread per process on a CPU: with several runs at once, more threads are slower.
 
-    On a GPU, use deterministic algorithms where they exist.
+    On a GPU, use deterministic algorithms where they exist. PyTorch would also fill new memory
+    then, which costs a fifth of the speed and changes nothing here (benchmarks/GPU.md).
     """
     if device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -126,7 +126,7 @@ def seconds_of(job: BaseJob | RunJob, features: FeatureSettings, share: float) -
     data = noise(base, features, device)
     n_copies = COPIES if base.is_on_gpu else 1
     runs: list[Training[Any]] = [
-        base_training(replace(job, seed=seed), lambda _: data)
+        base_training(replace(job, seed=seed), lambda _: data, lambda _: data.train)
         if isinstance(job, BaseJob)
         else trajectory(
             Run(data, job.plan, find("methods", job.plan.method), seed),

@@ -98,7 +98,7 @@ def with_base_training(study: Study, dataset: str, point: Mapping[str, float]) -
 def grids_of(study: Study, tuning: Tuning) -> dict[str, Grid]:
     """The grid of each method that is tuned."""
     grids = study.comparison.grids
-    return {name: grids[name] for name in tuning.methods or grids}
+    return {name: grids[name] for name in (grids if tuning.methods is None else tuning.methods)}
 
 
 def chosen(study: Study, dataset: str, records: pd.DataFrame) -> str:
@@ -111,12 +111,12 @@ def chosen(study: Study, dataset: str, records: pd.DataFrame) -> str:
         UserError: if records of a point are missing.
     """
     tuning = study.tunings[dataset]
-    grids, of_methods = grids_of(study, tuning), records["base"] == tuning.base
-    methods = lines_for_settings(best_points(records[of_methods], grids), grids)
-    bases = best_points(records[~of_methods], tuning.base_grids, "base")
+    grids, is_method = grids_of(study, tuning), records["base"] == tuning.base
+    methods = lines_for_settings(best_points(records[is_method], grids), grids)
+    bases = best_points(records[~is_method], tuning.base_grids, "base")
     lines = lines_for_settings(bases, tuning.base_grids, "#   ")
-    of_bases = f"# base_training:\n{lines}" if lines else ""
-    return f"comparison:\n  tuned:\n{methods}{of_bases}"
+    tuned = f"comparison:\n  tuned:\n{methods}" if methods else ""
+    return tuned + (f"# base_training:\n{lines}" if lines else "")
 
 
 def lines_for_settings(

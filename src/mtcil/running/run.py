@@ -1,5 +1,6 @@
 """Run the jobs that are not finished, several at once if the machine settings allow."""
 
+import functools
 import json
 import sys
 from collections import Counter
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import torch
 from tqdm import tqdm
 
 from mtcil.core.errors import UserError
@@ -14,6 +16,7 @@ from mtcil.core.files import remove_parts, write_text
 from mtcil.core.lookup import find
 from mtcil.core.randomness import numpy_generator
 from mtcil.learning.base_step import BasePlan, base_clips, learn_base
+from mtcil.learning.clips import Clips
 from mtcil.learning.fit import Phases, Seeds, Training, logged
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
@@ -23,6 +26,7 @@ from mtcil.learning.protocol import draw_tasks
 from mtcil.learning.split import SplitData, load_split
 from mtcil.learning.steps import Method
 from mtcil.learning.trajectory import Run, StepResult, trajectory
+from mtcil.learning.words import load_words
 from mtcil.records.rows import TABLES, Rows, step_rows
 from mtcil.running.alone import follow
 from mtcil.running.base_jobs import PARTS, BaseJob
@@ -38,6 +42,16 @@ Job = TypeVar("Job")
 T = TypeVar("T")
 FleetJob = TypeVar("FleetJob", BaseJob, RunJob)
 Load = Callable[[BaseJob], SplitData]
+
+
+def load_words_of(job: BaseJob) -> Clips:
+    """The auxiliary words of a base model's dataset, on the job's device; loaded once."""
+    return _words_in(job.folders.features, job.device)
+
+
+@functools.lru_cache(maxsize=1)
+def _words_in(features_dir: Path, device: str) -> Clips:
+    return load_words(features_dir, torch.device(device))
 
 
 def train_all(jobs: Sequence[BaseJob], machine: MachineSettings) -> list[int]:
@@ -71,7 +85,9 @@ def train_one_base(job: BaseJob) -> tuple[BaseJob, int]:
     return job, save_base(job, follow(base_training(job, load_data)))
 
 
-def base_training(job: BaseJob, load: Load) -> Training[tuple[Network, Phases]]:
+def base_training(
+    job: BaseJob, load: Load, words_of: Callable[[BaseJob], Clips] = load_words_of
+) -> Training[tuple[Network, Phases]]:
     """The training of one base model, with its cost."""
     data, n_base = load(job), job.dataset.steps[0]
     plan = BasePlan(
@@ -89,7 +105,8 @@ def base_training(job: BaseJob, load: Load) -> Training[tuple[Network, Phases]]:
         steps = learn_ceiling(data.train, data.validation, plan, n_classes, seeds)
     elif job.parts:
         parts = [Part(name, find(PARTS, name), config) for name, config in job.parts]
-        steps = learn_base_with_parts(train, validation, plan, parts, seeds)
+        words = words_of(job) if job.needs_words else None
+        steps = learn_base_with_parts(train, validation, plan, parts, seeds, words)
     else:
         steps = learn_base(train, validation, plan, seeds)
     network = yield from logged(steps, phases)

@@ -48,13 +48,15 @@ def _shapes(values: Mapping[str, Any]) -> Hashable:
 def stacked(values: Sequence[Any], like: Tensor) -> Any:
     """Stack nested numbers and tensors of all runs along a new first dimension.
 
+    The result is contiguous: vmap cannot use weights in PyTorch's channels_last order.
+
     Args:
         like: sets the device of all, and the dtype of plain numbers.
     """
     if isinstance(values[0], Mapping):
         return {name: stacked([v[name] for v in values], like) for name in values[0]}
     tensors = [v if isinstance(v, Tensor) else like.new_tensor(v) for v in values]
-    return torch.stack([tensor.to(like.device) for tensor in tensors])
+    return torch.stack([tensor.to(like.device) for tensor in tensors]).contiguous()
 
 
 class LossOf(nn.Module):

@@ -12,7 +12,7 @@ from mtcil.running.fleet import Fleet
 from mtcil.running.stacks import kind_of
 
 T = TypeVar("T")
-MOST = 128  # largest number of runs in a fleet; more are hardly faster (benchmarks/RESULTS.md)
+MOST = 128  # most runs of a fleet; more were not measured (benchmarks/GPU.md)
 SHARE = 0.8  # share of the free memory that a fleet may use
 
 
@@ -83,15 +83,20 @@ def runs_that_fit(fits: Sequence[Fit]) -> int:
 
     On a GPU, each further run is assumed to need the difference between a fleet of two and one.
     """
+    two = _bytes_of(fits[:2])
+    if two is None:
+        return 0
+    most = min(MOST, len(fits))
+    if most <= 2 or two == 0:  # on a CPU nothing is measured
+        return most
+    free, _ = torch.cuda.mem_get_info()
+    if most * two / 2 <= SHARE * free:  # more than they need: all share some memory
+        return most
     one = _bytes_of(fits[:1])
     if one is None:
         return 0
-    most = min(MOST, len(fits))
-    two = _bytes_of(fits[:2])
-    if two is None or two == one:  # on a CPU nothing is measured
-        return most
-    free, _ = torch.cuda.mem_get_info()
-    return max(1, min(most, 1 + int((SHARE * free - one) / (two - one))))
+    further = max(1, two - one)
+    return max(1, min(most, 1 + int((SHARE * free - one) / further)))
 
 
 def _bytes_of(fits: Sequence[Fit]) -> int | None:

@@ -12,7 +12,7 @@ from mtcil.settings.study import Study
 # Sections of settings.yaml; a study changes single numbers of them below `overrides`.
 SHARED = (
     *("features", "networks", "split", "base_training", "step_training", "memory", "methods"),
-    *("schedules", "comparison", "probes", "base_parts"),
+    *("schedules", "comparison", "probes", "base_parts", "auxiliary_words"),
 )
 OWN = (*(f.name for f in dataclasses.fields(Study) if f.name not in SHARED), "overrides")
 UNDO = (

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mtcil.settings.reader import Place
 from mtcil.settings.sections import DatasetSettings, Heads
 from mtcil.settings.study import (
+    AUXILIARY,
     BASE_SETTINGS,
     MULTITASK,
     Comparison,
@@ -67,6 +68,18 @@ def _list(names: Iterable[object]) -> str:
 
 
 def _check_dataset(study: Study, name: str, dataset: DatasetSettings) -> Iterator[Mistake]:
+    place: Place = ("datasets", name, "auxiliary")
+    if dataset.auxiliary not in study.auxiliary_words:
+        rows = _list(study.auxiliary_words)
+        yield place, f"there is no auxiliary_words.{dataset.auxiliary}. There are: {rows}."
+    elif words := study.auxiliary_words[dataset.auxiliary]:
+        classes = {label.casefold() for label in dataset.classes}
+        both = [word for word in words.words if word.casefold() in classes]
+        if both:
+            text = (
+                f"auxiliary_words.{dataset.auxiliary} has classes of this dataset: {_list(both)}."
+            )
+            yield place, f"{text} Remove them there."
     features = study.features.get(dataset.features)
     network = study.networks.get(dataset.network)
     if features is None:
@@ -130,6 +143,10 @@ def _check_bases(study: Study, dataset: str) -> Iterator[Mistake]:
             if part not in study.base_parts:
                 text = f"there is no base_parts.{part}. There are: {_list(study.base_parts)}."
                 yield (*place, "parts"), text
+        own = study.datasets[dataset].auxiliary
+        if AUXILIARY in row.parts and study.auxiliary_words.get(own) is None:
+            text = f"{AUXILIARY} needs words. Name them: datasets.{dataset}.auxiliary: english."
+            yield (*place, "parts"), text
 
 
 def _no_method(study: Study, name: str) -> str:
@@ -177,6 +194,9 @@ def _check_tuning(study: Study, dataset: str, row: Tuning) -> Iterator[Mistake]:
             parts = rows[name].parts
             known = [*BASE_SETTINGS]
             known += [f"{p}.{name}" for p in parts for name in study.base_parts.get(p, {})]
+            if "length" in grid and rows[name].length != 1:
+                text = f"base_models.{dataset}.{name} has a length of its own. Use one of both."
+                yield inside, text
             unknown = [setting for setting in grid if setting not in known]
             if unknown:
                 yield inside, f"there is no setting {unknown[0]}. There are: {_list(known)}."

@@ -77,6 +77,7 @@ class DatasetSettings:
     exclude: tuple[Name, ...]  # ids of clips to leave out, e.g. damaged ones
     # Finds the speaker or recording in a file's name, e.g. "^([^_]+)_"; null: the dataset does.
     group: str | None = None
+    auxiliary: str = "none"  # a row of `auxiliary_words`
 
     def __post_init__(self) -> None:
         require(len(self.classes) >= 2, "classes: name at least two.")
@@ -119,6 +120,21 @@ def has_one_group(pattern: str) -> bool:
         return re.compile(pattern).groups == 1
     except re.error:
         return False
+
+
+@dataclass(frozen=True, config=STRICT)
+class AuxiliaryWords:
+    """Words that espeak-ng speaks for the part `auxiliary` of a base training."""
+
+    words: tuple[Name, ...]
+    clips_per_word: Annotated[int, Field(ge=10)]
+
+    def __post_init__(self) -> None:
+        require(len(self.words) >= 2, "words: name at least two.")
+        folded = {word.casefold() for word in self.words}
+        require(len(folded) == len(self.words), "words: two of them are equal but for case.")
+        odd = [word for word in self.words if not re.fullmatch(r"[A-Za-z][A-Za-z' -]*", word)]
+        require(not odd, f"words: {odd[:1]} cannot be spoken. Write English words.")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from mtcil.settings.reader import STRICT
 from mtcil.settings.sections import (
+    AuxiliaryWords,
     Count,
     DatasetSettings,
     FeatureSettings,
@@ -36,6 +37,7 @@ from mtcil.settings.training import (
 
 SINGLE, MULTITASK = "single", "multitask"  # the base models that the paper compares
 CEILING = "ceiling"  # a value of `control`
+AUXILIARY = "auxiliary"  # a value of `parts`
 # Of a base model's training: one of these, or "<part>.<setting>" of `base_parts`.
 BASE_SETTINGS = ("learning_rate", "task_weight", "length")
 
@@ -54,6 +56,7 @@ class BaseRow:
             all heads except the full one learn noise; ceiling: a backbone that has seen the
             classes of all steps, which shows how much a base model could help.
         parts: of the training, rows of `base_parts`, in the order in which they change clips.
+        length: of the training, as a multiple of the dataset's updates.
         order_seed: draws the class order; null: the run's seed does.
         seeds: some of the study's; null: all.
     """
@@ -64,6 +67,7 @@ class BaseRow:
     passes: Literal["separate", "shared"] = "separate"
     control: Literal["longer", "shuffled_labels", "ceiling"] | None = None
     parts: tuple[str, ...] = ()
+    length: Positive = 1.0
     order_seed: Seed | None = None
     seeds: tuple[Seed, ...] | None = None
 
@@ -74,6 +78,7 @@ class BaseRow:
             "control shuffled_labels needs passes: separate.",
         )
         require(self.control != CEILING or not self.has_tasks, "control ceiling needs one head.")
+        require(self.control is None or self.length == 1, "set length or control, not both.")
         if self.parts:
             require_unique(self.parts, "parts")
             require(self.control is None, "parts and control: only one of both.")
@@ -171,7 +176,7 @@ class Tuning:
     Attributes:
         base: the row of `base_models` that the methods start from.
         seeds: of all tuned runs; none of them is a seed of the study.
-        methods: of those with a grid; null: all.
+        methods: of those with a grid; null: all; empty: none.
         base_grids: for a row of `base_models`, values of `learning_rate`, `task_weight`, `length`
             (updates as a multiple of the dataset's) and settings of its parts, such as
             `mixup.alpha`; every combination is tried.
@@ -185,8 +190,12 @@ class Tuning:
 
     def __post_init__(self) -> None:
         require_unique(self.seeds, "seeds")
-        if self.methods is not None:
+        if self.methods:
             require_unique(self.methods, "methods")
+        require(
+            self.methods != () or bool(self.base_grids),
+            "tunes nothing: name methods or base_grids.",
+        )
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -229,6 +238,7 @@ class Study:
     networks: dict[RowName, NetworkSettings]
     split: SplitShares
     base_training: BaseTrainingSettings
+    auxiliary_words: dict[RowName, AuxiliaryWords | None]
     base_parts: dict[RowName, dict[str, Any]]  # each read by its own file, see learning/parts
     step_training: StepTrainingSettings
     memory: MemorySettings

@@ -4,7 +4,7 @@ A row of `base_models` names its parts; they are used in that order, with their 
 `base_parts` in settings.yaml. A part has a `Config` and some of these functions:
 
     def start(config, network, generator)         # changes the new network before training
-    def head(config, network, generator)          # -> a module that is trained with the network
+    def head(config, sizes, generator)            # -> a module that is trained with the network
     def draw(config, features)                    # -> a function (n, generator) -> {name: (n, ...)}
     def change(config, features, targets, drawn)  # -> changed clips and targets
     def term(config, pass_, head, drawn)          # -> a scalar that is added to the loss
@@ -15,11 +15,12 @@ the random numbers of the batch. A file may also say, as `NAME = True`:
 - `NEEDS_TEACHER`: a model is first trained without the part; `Pass.teacher` is its copy.
 - `NEEDS_LABELS`: `term` uses `Pass.labels`, so no part may mix clips of different classes.
 - `MIXES_CLASSES`: `change` does so.
+- `NEEDS_WORDS`: `term` uses `Pass.words`; each batch has `config.clips_per_batch` of them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -41,6 +42,14 @@ class Part(NamedTuple):
     config: Any
 
 
+class Sizes(NamedTuple):
+    """What the size of a head depends on; `width` numbers are in an embedding."""
+
+    width: int
+    n_classes: int
+    n_words: int = 0  # auxiliary ones
+
+
 @dataclass(frozen=True)
 class Pass:
     """The forward pass of a batch, for the terms of the loss.
@@ -53,6 +62,7 @@ class Pass:
         embeddings: (batch, dim), of `features`.
         keep: dropout factors, for further passes.
         teacher: a frozen network; None if no part needs one.
+        words: `features`, `labels` and `keep` of a batch of auxiliary words, or None.
     """
 
     network: Network
@@ -63,6 +73,7 @@ class Pass:
     embeddings: Tensor
     keep: Tensor | None
     teacher: Network | None
+    words: SimpleNamespace | None = None
 
     def embed_again(self, features: Tensor) -> Tensor:
         """Embeddings of other versions of the batch, with the same dropout.

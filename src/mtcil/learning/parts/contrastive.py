@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mtcil.learning.network import Network, draw_uniform
-from mtcil.learning.parts import Drawn, Pass
+from mtcil.learning.network import draw_uniform
+from mtcil.learning.parts import Drawn, Pass, Sizes
 from mtcil.settings.reader import STRICT
 from mtcil.settings.sections import Positive, Whole
 
@@ -28,10 +28,9 @@ class Config:
     width: Whole  # numbers of the projection in which clips are compared
 
 
-def head(config: Config, network: Network, generator: torch.Generator) -> nn.Module:
+def head(config: Config, sizes: Sizes, generator: torch.Generator) -> nn.Module:
     """Two layers, as in the paper; not used after the base step."""
-    width = network.head.in_features
-    layers = nn.Linear(width, width), nn.Linear(width, config.width)
+    layers = nn.Linear(sizes.width, sizes.width), nn.Linear(sizes.width, config.width)
     for layer in layers:
         draw_uniform(layer, generator)
     return nn.Sequential(layers[0], nn.ReLU(), layers[1])

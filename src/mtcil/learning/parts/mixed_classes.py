@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mtcil.learning.network import Network, draw_uniform
-from mtcil.learning.parts import Drawn, Pass
+from mtcil.learning.network import draw_uniform
+from mtcil.learning.parts import Drawn, Pass, Sizes
 from mtcil.settings.reader import STRICT
 from mtcil.settings.sections import Positive
 
@@ -27,10 +27,10 @@ class Config:
     weight: Positive
 
 
-def head(config: Config, network: Network, generator: torch.Generator) -> nn.Module:
+def head(config: Config, sizes: Sizes, generator: torch.Generator) -> nn.Module:
     """A head of all n classes and their n (n - 1) / 2 pairs."""
-    n = network.n_classes
-    made = nn.Linear(network.head.in_features, n + n * (n - 1) // 2)
+    n = sizes.n_classes
+    made = nn.Linear(sizes.width, n + n * (n - 1) // 2)
     draw_uniform(made, generator)
     return made
 

@@ -12,8 +12,8 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mtcil.learning.network import Network, draw_uniform
-from mtcil.learning.parts import Drawn, Pass, soft_cross_entropy
+from mtcil.learning.network import draw_uniform
+from mtcil.learning.parts import Drawn, Pass, Sizes, soft_cross_entropy
 from mtcil.settings.reader import STRICT
 from mtcil.settings.sections import Positive, require_unique
 
@@ -31,10 +31,10 @@ class Config:
         require_unique(self.versions, "versions")
 
 
-def head(config: Config, network: Network, generator: torch.Generator) -> nn.Module:
+def head(config: Config, sizes: Sizes, generator: torch.Generator) -> nn.Module:
     """The head of all pairs: all classes as they are, then all in the first version ..."""
-    n_pairs = network.n_classes * (1 + len(config.versions))
-    made = nn.Linear(network.head.in_features, n_pairs)
+    n_pairs = sizes.n_classes * (1 + len(config.versions))
+    made = nn.Linear(sizes.width, n_pairs)
     draw_uniform(made, generator)
     return made
 

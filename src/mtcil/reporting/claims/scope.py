@@ -48,7 +48,8 @@ def is_the_papers(data: DatasetSettings, split: str, budget: int) -> bool:
 
 
 def _is_the_papers(row: BaseRow) -> bool:
-    return row.order_seed is None and not row.parts and row.control != CEILING
+    is_plain = not row.parts and row.length == 1 and row.control != CEILING
+    return is_plain and row.order_seed is None
 
 
 @dataclass(frozen=True)
