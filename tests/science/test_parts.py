@@ -466,7 +466,7 @@ def test_auxiliary_words_are_in_the_key_and_must_be_there(tmp_path):
     ("words", "message"),
     [
         (["apple", "Yes"], r"auxiliary_words\.english has classes of this dataset: Yes\. Remove"),
-        (["apple", "Apple"], "equal but for case"),
+        (["apple", "Apple"], "words: two names differ only in case"),
         (["apple", "zoom_in"], r"\['zoom_in'\] cannot be spoken"),
     ],
 )

@@ -6,7 +6,6 @@ start and background noise vary from take to take. The numbers below are ours.
 
 import ctypes
 import hashlib
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from mtcil.audio.waves import Wave, at_level, band_noise, rms, wav_bytes
 from mtcil.core.errors import UserError
 from mtcil.core.randomness import numpy_generator, seed_for
 from mtcil.datasets.speech_commands import clip_of_any_word
-from mtcil.settings.sections import DatasetSettings
+from mtcil.settings.sections import SPEAKABLE, DatasetSettings
 
 SOURCE: Source | None = None
 CLASSES: tuple[str, ...] | None = None
@@ -57,7 +56,7 @@ def make(archive: Path, settings: DatasetSettings) -> None:
         UserError: a class is no English word that could be spoken.
     """
     for word in settings.classes:
-        if not re.fullmatch(r"[A-Za-z][A-Za-z' -]*", word):
+        if not SPEAKABLE.fullmatch(word):
             raise UserError(
                 f"synthetic_words cannot speak the class {word!r}. "
                 "Write English words into `classes` of params.yaml."

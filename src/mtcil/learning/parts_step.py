@@ -177,7 +177,7 @@ def learn_ceiling(
 ) -> Steps[Network]:
     """Learn all classes with one head, and cut it to the base classes.
 
-    It shows how much a backbone can add that has seen what comes later; it is no proven bound.
+    It shows how much a backbone helps that has seen the later classes; it is not a proven bound.
 
     Args:
         train: training clips of all classes.

@@ -93,7 +93,7 @@ def with_power(table: pd.DataFrame, prefix: str, split: SplitShares) -> pd.DataF
 
 
 def order_seeds(study: Study, records: pd.DataFrame) -> list[int | None]:
-    """`order_seed` of the base model of each record; None if there is no such row any more."""
+    """`order_seed` of the base model of each record; None if the row has been removed."""
     if records.empty:
         return []
     rows = study.base_models

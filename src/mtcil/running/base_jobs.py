@@ -135,7 +135,7 @@ def parts_of(study: Study, row: BaseRow) -> tuple[tuple[str, Any], ...]:
     """Name and `Config` of each part of a row of `base_models`.
 
     Raises:
-        UserError: if there is no such part, a value in it is invalid, or two cannot go together.
+        UserError: if there is no such part, a value in it is invalid, or two exclude each other.
     """
     files = {part: find(PARTS, part) for part in row.parts}
     mixing = [part for part, file in files.items() if says(file, "MIXES_CLASSES")]

@@ -122,6 +122,9 @@ def has_one_group(pattern: str) -> bool:
         return False
 
 
+SPEAKABLE = re.compile(r"[A-Za-z][A-Za-z' -]*")  # what `synthetic_words` can speak
+
+
 @dataclass(frozen=True, config=STRICT)
 class AuxiliaryWords:
     """Words that espeak-ng speaks for the part `auxiliary` of a base training."""
@@ -132,8 +135,8 @@ class AuxiliaryWords:
     def __post_init__(self) -> None:
         require(len(self.words) >= 2, "words: name at least two.")
         folded = {word.casefold() for word in self.words}
-        require(len(folded) == len(self.words), "words: two of them are equal but for case.")
-        odd = [word for word in self.words if not re.fullmatch(r"[A-Za-z][A-Za-z' -]*", word)]
+        require(len(folded) == len(self.words), "words: two names differ only in case.")
+        odd = [word for word in self.words if not SPEAKABLE.fullmatch(word)]
         require(not odd, f"words: {odd[:1]} cannot be spoken. Write English words.")
 
 
