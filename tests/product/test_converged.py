@@ -58,7 +58,9 @@ def test_all_phases_are_as_long_as_asked_and_test_clips_are_not_touched(
 def test_the_command_prints_a_line_for_each_length(folder):
     done = run_stage(folder, "_converged")
     assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()[1:]]
+    *lines, says = done.stdout.splitlines()[2:]
+    assert says == "A study trains long enough if 2 x gains nothing."
+    lines = [line.split() for line in lines]
     assert [line[:2] for line in lines] == [["words", "0.5"], ["words", "1"], ["words", "2"]]
     accuracy, gain = r"\d+\.\d", r"[+-]\d+\.\d \+- \d+\.\d"
     half, *longer = [" ".join(line[3:]) for line in lines]

@@ -147,14 +147,17 @@ def test_the_page_ranks_by_the_single_task_and_marks_bounds():
         zip(["", "1", "2"], names, strict=True)
     )
     last = cells[1]
-    assert last["single task"] == "64.0 ± 7.5 (n 3)" and last["heads"] == "5 / 5-4-3-2"
-    assert last["multitask"] == "69.0 ± 9.9 (n 3)"
+    assert (
+        last["single task"] == "64.0 ± 7.5 (n 3)"
+        and last["base models"] == "single (5), multitask (5-4-3-2)"
+    )
+    assert last["other base"] == "69.0 ± 9.9 (n 3)"
     gain = "+5.0 [+2.5, +7.5], p 0.039"
-    assert last["multitask minus single task (p by Holm)"] == gain
+    assert last["other base minus single task (p by Holm)"] == gain
     assert last["single task: to ccil (p by Holm)"] == "+2.0 [-0.5, +4.5], p 0.074"
     assert (last["old / new, single task"], last["kept, kB"]) == ("49.0 / 67.0", "0.9")
     assert (last["updates"], last["clips passed forward"]) == ("203", "19,200")
-    power = last["detectable gain of multitask (80 % power)"]
+    power = last["detectable gain of the other base (80 % power)"]
     assert power == f"{detectable(1.0, 3):.1f}"
 
 
@@ -171,10 +174,24 @@ def test_multitask_without_a_single_task_is_not_shown_as_one():
     header, lines = methods.markdown(table)
     cells = [dict(zip(header, line, strict=True)) for line in lines]
     assert [c["method"] for c in cells] == ["joint (upper bound)", "icarl", "ccil"]
-    assert cells[1]["multitask"] == "69.0 ± 9.9 (n 3)" and cells[1]["kept, kB"] == "0.9"
+    assert cells[1]["other base"] == "69.0 ± 9.9 (n 3)" and cells[1]["kept, kB"] == "0.9"
     assert {c["single task"] + c["old / new, single task"] for c in cells} == {""}
     figure = drawn("methods", table)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["multitask"]
+
+
+def test_base_models_with_equal_heads_are_told_apart():
+    more = [
+        RECORDS[RECORDS["heads"] == "5"].assign(base=base, control="gain") for base in ("a", "b")
+    ]
+    records = pd.concat([RECORDS[RECORDS["heads"] == "5"], *more]).assign(teacher_bytes=0)
+    figure = drawn("methods", methods.table(STUDY, records))
+    assert len(figure.axes) == 1 and "single (5), a (5), b (5)" in figure.axes[0].get_title()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["single", "a", "b"]
+    for name in ("methods", "methods_memory", "methods_old_new", "cost"):
+        header, lines = find("tables", name).markdown(find("tables", name).table(STUDY, records))
+        column = next(i for i, title in enumerate(header) if title.startswith("base model"))
+        assert len({line[column] for line in lines}) == (2 if name == "methods" else 3)
 
 
 def test_bytes_of_each_kind_and_all():

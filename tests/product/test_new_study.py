@@ -218,6 +218,9 @@ def test_the_text_is_short_and_read_back_as_it_was_meant(tmp_path):
     assert (birds.group, birds.exclude) == (r"^(\d+)-", ("a/b.wav",))
     assert study.features[birds.features] == proposal.features
     assert birds.updates == proposal.updates
+    compared = study.comparisons["birds"]
+    assert compared.bases == ("single", "multitask")
+    assert compared.splits == (("group",) if "group" in proposal.splits else ("random",))
 
 
 def test_the_command_writes_a_study_once_and_says_what_to_type(tmp_path):

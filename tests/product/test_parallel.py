@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mtcil.core.errors import UserError
 from mtcil.running.parallel import run_all
 from mtcil.running.run import perform
 from mtcil.settings.sections import MachineSettings
@@ -27,6 +28,16 @@ def test_gives_every_result_once(jobs):
     assert sorted(run_all(square, [(i,) for i in range(7)], machine(jobs))) == [
         (i, i * i) for i in range(7)
     ]
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
+    def refused(address):
+        raise OSError(f"Timed out trying to connect to {address} after 30 s")
+
+    monkeypatch.setattr("dask.distributed.Client", refused)
+    nowhere = MachineSettings("cpu", 0, "dask", "tcp://login1:8786", False)
+    with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp:.*8786. Start it"):
+        list(run_all(square, [(1,)], nowhere))
 
 
 def fail(x):

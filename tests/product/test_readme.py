@@ -1,9 +1,13 @@
 """README.md and RESULTS.md: the files, targets and commands that they name are there."""
 
 import re
+import textwrap
 
 import pytest
+import yaml
 from tiny_study import ROOT
+
+from mtcil.settings.sections import MachineSettings
 
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "RESULTS.md")}
 MADE_BY_RUNS = ("metrics/tables", "metrics/records", "metrics/summary.json", "metrics/claims.md")
@@ -30,6 +34,19 @@ def test_make_targets_exist():
     assert named and named <= targets
 
 
+def test_the_page_about_slurm_has_code_and_settings_that_can_be_used():
+    page = (ROOT / "docs" / "slurm.md").read_text("utf-8")
+    code, settings = (
+        textwrap.dedent(block)
+        for block in re.findall(r"```(?:python)?\n(.*?)```", page, re.DOTALL)
+        if "SLURMCluster(" in block or "machine:" in block
+    )
+    imports = [line for line in code.splitlines() if line.startswith("from mtcil")]
+    exec("\n".join(imports), {})  # noqa: S102
+    compile(code, "slurm.md", "exec")
+    assert MachineSettings(**yaml.safe_load(settings)["machine"]).backend == "dask"
+
+
 def test_the_table_of_folders_is_complete():
     folders = {p.name for p in (ROOT / "src" / "mtcil").iterdir() if (p / "__init__.py").is_file()}
     assert [name for name in folders if f"`{name}`" not in PAGES["README.md"]] == []
@@ -37,7 +54,11 @@ def test_the_table_of_folders_is_complete():
 
 # Sections of RESULTS.md and the studies whose tables have their numbers. Those of the first edition
 # are left out: some are over more seeds than its tables, which take the seeds that all rows share.
-SECTIONS = {"The paper's protocol on real speech": ("arabic_words", "class_orders")}
+SECTIONS = {
+    "The paper's protocol on real speech": ("arabic_words", "class_orders", "five_base_words"),
+    "A base training that helps": ("general_base", "base_search"),
+}
+IN_README = ("general_base",)
 NUMBER = r"[+-]?\d+\.\d+"
 MEAN, GAIN = rf"{NUMBER} ± {NUMBER}", rf"{NUMBER} \[{NUMBER}, {NUMBER}\]"
 
@@ -47,10 +68,11 @@ def rounded(text: str) -> tuple[float, ...]:
     return tuple(round(float(number), 1) + 0.0 for number in re.findall(NUMBER, text))
 
 
-@pytest.mark.parametrize("title", SECTIONS)
+@pytest.mark.parametrize("title", [*SECTIONS, "README.md"])
 def test_every_mean_and_gain_of_a_section_is_in_the_tables_of_its_studies(title):
-    section = PAGES["RESULTS.md"].split(f"\n## {title}\n")[1].split("\n## ")[0]
-    folders = [ROOT / "studies" / study / "metrics" for study in SECTIONS[title]]
+    parts = [*re.split(r"^## ", PAGES["RESULTS.md"], flags=re.MULTILINE), PAGES["README.md"]]
+    section = next(part for part in parts if part.startswith(title) or part is parts[-1])
+    folders = [ROOT / "studies" / name / "metrics" for name in SECTIONS.get(title, IN_README)]
     tables = [f for m in folders for f in (*sorted((m / "tables").glob("*.md")), m / "claims.md")]
     text = "\n".join(table.read_text("utf-8") for table in tables)
     for pattern in (MEAN, GAIN):

@@ -9,7 +9,7 @@ import pytest
 from refused import refusal
 from tiny_study import run_stage, write_params
 
-from mtcil.records.tables import read_markdown, write_markdown
+from mtcil.records.tables import read_markdown, read_records, write_markdown
 from mtcil.reporting import report
 from mtcil.reporting.provenance import facts_of, ranges, settings_digest
 from mtcil.reporting.style import gap_text, spread, with_ci
@@ -20,6 +20,7 @@ from mtcil.tables import classes
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "studies" / "ten_words"
+ARABIC = ROOT / "studies" / "arabic_words" / "metrics" / "records"
 VOID = {"meta", "link", "img"}
 
 
@@ -135,6 +136,24 @@ def test_the_headline_says_what_the_interval_says(row, words):
     assert report.in_words(pd.Series(row, dtype=object)) == words
 
 
+def test_the_headline_shows_the_base_model_that_the_study_names():
+    place = {"dataset": "gsc", "split": "random", "exemplars": 20, "measure": "average", "n": 3}
+    rows = [
+        {**place, "base": base, "mean": mean, "low": mean - 1, "high": mean + 1,
+         **({f"gain_{k}": v for k, v in gain.items()})}
+        for base, mean, gain in (
+            ("single", 70.0, {}),
+            ("multitask", 71.0, {"mean": 1.0, "low": -1.0, "high": 3.0, "p_value": 0.2, "n": 3}),
+            ("mine", 75.0, {"mean": 5.0, "low": 4.0, "high": 6.0, "p_value": 0.01, "n": 3}),
+        )
+    ]  # fmt: skip
+    [line] = report.headline(pd.DataFrame(rows), "mine")
+    assert line["mine, %"] == "75.0 ± 1.0 (n 3)" and line["in words"] == "no clear difference"
+    assert line["mine minus single task, points"] == "+5.0 [+4.0, +6.0], p 0.010"
+    [usual] = report.headline(pd.DataFrame(rows))
+    assert usual == {name: text for name, text in line.items() if "mine" not in name}
+
+
 def test_two_seeds_print_both_values_instead_of_an_interval():
     # 60 and 90: mean 75, std 21.21, half = 12.706 * 21.21 / sqrt(2) = 190.6.
     assert with_ci(75.0, 75 - 190.593, 75 + 190.593, 2) == "75.0 (60.0 and 90.0, n 2)"
@@ -199,3 +218,11 @@ def test_the_facts_of_records_count_runs_and_work():
     rows = file.read_text("utf-8").count("\n") - 1
     assert facts["runs"] == str(rows) and facts["seeds"] == "0-9"
     assert facts["clips passed forward"] == "" and facts["different keys"] == "1"
+    later = read_records(ARABIC / "learn_steps", "arabic")
+    wanted = later.loc[later["step"] > 0, "updates"].sum()  # base models are of `train_base`
+    assert facts_of(ARABIC / "learn_steps" / "arabic.csv", "arabic")["updates"] == f"{wanted:,}"
+    folder = ROOT / "studies" / "development" / "metrics" / "records" / "tune_methods"
+    tuned = read_records(folder, "arabic")
+    once = tuned[tuned["step"] == 0].drop_duplicates(["base", "seed"])["updates"].sum()
+    wanted = tuned.loc[tuned["step"] > 0, "updates"].sum() + once
+    assert facts_of(folder / "arabic.csv", "arabic")["updates"] == f"{wanted:,}"

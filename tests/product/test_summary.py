@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import blobs
+from tiny_study import files_in, params, run_stage, write_params
 from untrained import network_of
 
 from mtcil.core.errors import UserError
+from mtcil.core.files import write_text
+from mtcil.figures import confusion_places as places_figure
 from mtcil.figures import exemplars as exemplars_figure
 from mtcil.figures import steps as steps_figure
 from mtcil.learning.probing import Probe
@@ -30,10 +33,11 @@ from mtcil.records.tables import (
     write_table,
 )
 from mtcil.reporting.dvc_plots import confusion_rows, exemplar_curve, step_curve
+from mtcil.reporting.style import PAPER, SINGLE, label_of, looks_of
 from mtcil.reporting.summary import headline, summarise_bases
 from mtcil.running import probe
 from mtcil.settings.files import read_study
-from mtcil.tables import exemplars, steps
+from mtcil.tables import confusion_places, exemplars, steps
 
 STUDY = read_study(Path(__file__).parents[2] / "params.yaml")
 ABOUT = {
@@ -150,6 +154,24 @@ def test_base_models_of_any_heads_and_number_are_drawn():
     figure = steps_figure.draw(steps.table(STUDY, pd.concat([ONE_HEAD, *tables])))
     labels = {line.get_label() for axis in figure.axes for line in axis.lines}
     assert labels == {"5, single task", *heads}
+
+
+def test_a_base_model_with_parts_has_its_name_and_the_same_look_in_every_panel():
+    line = ONE_HEAD.assign(base="general", control="mixup+gain")
+    assert label_of(line) == "general" and label_of(ONE_HEAD) == "5, single task"
+    looks = looks_of(pd.concat([line, ONE_HEAD, line.assign(base="top", control="ceiling")]))
+    assert [looks[name][0] for name in ("single", "top")] == [SINGLE, PAPER]
+    assert len(set(looks.values())) == 3
+
+
+def test_places_are_counted_for_each_base_model_even_if_heads_are_equal():
+    runs = [replace(run_of(), base=base) for base in ("single", "multitask", "other")]
+    rows = [row for run in runs for row in rows_of(run, "key", (3, 1))["confusion"]]
+    study = replace(STUDY, headline="other")
+    table = confusion_places.table(study, pd.DataFrame(rows))
+    assert table["base"].unique().tolist() == ["single", "multitask", "other"]
+    assert (table.groupby("base")["clips"].sum() == 4 * 4 + 4 * 5).all()
+    assert len(places_figure.draw(table).axes) == 2 * 3  # with colour bars
 
 
 def test_a_curve_is_the_mean_over_seeds_and_never_without_columns():
@@ -276,6 +298,26 @@ def test_a_dataset_without_rows_beside_one_with_rows_changes_nothing(tmp_path):
     alone = read_stage(tmp_path, "learn_steps", ["gsc"])
     both = read_stage(tmp_path, "learn_steps", ["us8k", "gsc"])
     pd.testing.assert_frame_equal(both, alone)
+
+
+def test_a_study_that_only_tunes_has_no_other_table(tmp_path):
+    values = params(".") | {"seeds": []}
+    sections = ("exemplar_sweeps", "loss_ablations", "epoch_sweeps", "comparisons", "base_probes")
+    values |= {section: {} for section in (*sections, "heads_timings")}
+    write_params(tmp_path, values)
+    records = tmp_path / "metrics" / "records"
+    for stage, table in STAGES_AND_TABLES:
+        if stage in ("train_base", "learn_steps"):
+            write_records(records / stage, "words", [], table)
+    tried = [replace(run_of(dataset="words"), method=f"replay learning_rate={r}") for r in "12"]
+    rows = [row for run in tried for row in rows_of(run, "a key")["records"]]
+    write_records(records / "tune_methods", "words", rows)
+    write_text(records / "extract_features" / "words.json", "{}")
+    for stage in ("summarise", "draw_figures", "write_report"):
+        done = run_stage(tmp_path, stage)
+        assert done.returncode == 0, done.stderr
+    assert sorted(files_in(tmp_path / "metrics" / "tables")) == ["tuning.csv", "tuning.md"]
+    assert "replay learning_rate" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_only_the_datasets_that_are_named_are_read(tmp_path):

@@ -483,6 +483,12 @@ def test_a_section_that_is_not_right_gives_one_message(section, message):
         method_settings(study, "mine")
 
 
+def test_a_method_whose_file_is_not_whole_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.delattr("mtcil.methods.finetune.cost")
+    with pytest.raises(UserError, match=r"methods/finetune.py does not define cost. What a method"):
+        method_settings(STUDY, "finetune")
+
+
 def test_a_method_without_a_section_is_named():
     with pytest.raises(UserError, match=r"methods.recipe is missing, but a row asks for it. Add"):
         method_settings(replace(STUDY, methods={}), "recipe")

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -34,9 +35,9 @@ from mtcil.core.lookup import find, names
 from mtcil.core.randomness import numpy_generator
 from mtcil.learning import parts as contract
 from mtcil.learning import parts_step
-from mtcil.learning.base_step import BasePlan, learn_base
+from mtcil.learning.base_step import BasePlan, learn_base, separate_loss, shared_loss
 from mtcil.learning.fit import Phase, Seeds
-from mtcil.learning.network import copy_state
+from mtcil.learning.network import Network, copy_state
 from mtcil.learning.parts import Part, Pass, Sizes, one_hot, soft_cross_entropy
 from mtcil.learning.parts_step import cut_head, learn_base_with_parts, parts_loss
 from mtcil.learning.protocol import draw_tasks
@@ -49,6 +50,7 @@ from mtcil.settings.files import read_study
 from mtcil.settings.sections import Heads, MachineSettings
 from mtcil.settings.study import AUXILIARY, BaseRow
 from mtcil.settings.training import BaseTrainingSettings, PhaseSettings
+from mtcil.tables.ceiling import clips_per_update
 
 STUDY = read_study(ROOT / "params.yaml")
 LABELS = torch.tensor([0, 1, 2, 1])
@@ -387,6 +389,44 @@ def test_the_loss_is_the_sum_of_its_parts():
     wanted = soft_cross_entropy(module.network.head(embeddings), targets)
     wanted = wanted + parts[2].file.term(parts[2].config, made, module.head_transforms, {})
     close(parts_loss(module, batch, None, fit.choices), wanted)
+
+
+@pytest.mark.parametrize("others", [[], ["mixup"]], ids=str)
+@pytest.mark.parametrize("name", [name for name in names(PARTS) if name != "mixup"])
+def test_the_table_knows_the_clips_that_a_part_passes_forward(name, others):
+    used = [*others, name]
+    fits = run(steps_of([part(each) for each in used], updates=1))[1]
+    wanted = clips_of(BaseRow("4", parts=tuple(used)))
+    if name == "distillation":  # its two phases differ, and records add them up
+        assert clips_passed(fits[0], parts_loss) < clips_passed(fits[1], parts_loss)
+        assert np.isnan(wanted)
+    else:
+        assert clips_passed(fits[0], parts_loss) == wanted
+
+
+@pytest.mark.parametrize("heads", ["4-3-2", "4-4-4", "4-3-3-3-2"])
+@pytest.mark.parametrize("passes", ["separate", "shared"])
+def test_the_table_knows_the_clips_of_all_tasks(passes, heads):
+    odd = replace(SGD, batch=15)  # 11.25 and 7.5 clips of the smaller tasks are rounded
+    plan = plan_of(heads, passes, 1)
+    plan = replace(plan, training=replace(plan.training, sgd=odd))
+    fits = run(learn_base(blobs(12, 4, 0), NO_CLIPS, plan, Seeds(0, 0)))[1]
+    loss = {"separate": separate_loss, "shared": shared_loss}[passes]
+    assert clips_passed(fits[0], loss) == clips_of(BaseRow(heads, passes=passes), odd)
+
+
+def clips_passed(fit, loss):
+    """Clips that enter the backbone for one loss."""
+    [batch] = batches_of(fit, 1)
+    numbers_ = SimpleNamespace(**fit.numbers)
+    with patch.object(Network, "maps", autospec=True, side_effect=Network.maps) as maps:
+        loss(fit.network, batch, numbers_, fit.choices)
+    return sum(len(call.args[1]) for call in maps.call_args_list)
+
+
+def clips_of(row, sgd=SGD):
+    training = replace(STUDY.base_training, sgd=sgd)
+    return clips_per_update(replace(STUDY, base_training=training), "us8k", row)
 
 
 # The ceiling

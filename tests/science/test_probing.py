@@ -20,7 +20,7 @@ from mtcil.learning import probing
 from mtcil.learning.network import Network
 from mtcil.learning.probing import Embedded, Probe, embed, follow, probe_rows
 from mtcil.records.tables import columns_of, read_records, write_records
-from mtcil.reporting.inference import correlation, within_seed
+from mtcil.reporting.inference import correlation, within_row, within_seed
 from mtcil.reporting.summary import probe_correlation
 from mtcil.running import probe as running
 from mtcil.running.probe import known_probes, probe_all, probe_jobs, probe_one_base
@@ -239,6 +239,8 @@ def test_too_little_to_correlate_is_nan(y):
 def test_a_seeds_mean_is_taken_away_by_hand():
     found = within_seed({("a", 0): 1.0, ("b", 0): 3.0, ("a", 1): 10.0})
     assert found == {("a", 0): -1.0, ("b", 0): 1.0, ("a", 1): 0.0}
+    found = within_row({("a", 0): 1.0, ("b", 0): 3.0, ("a", 1): 10.0})
+    assert found == {("a", 0): -4.5, ("b", 0): 0.0, ("a", 1): 4.5}
 
 
 def test_the_summary_relates_probes_to_the_steps_of_the_same_run():
@@ -251,7 +253,13 @@ def test_the_summary_relates_probes_to_the_steps_of_the_same_run():
     assert found["pearson"] == pytest.approx(pearson, abs=1e-4) and found["spearman"] == 1.0
     within = np.corrcoef([2, 3, -2, -3], [5, 4, -5, -4])[0, 1]
     assert found["within_seed"]["pearson"] == pytest.approx(within, abs=1e-4)
+    # Without each row's mean, (2.5, 3.5, -2.5, -3.5), half a point is left on either side.
+    rest = np.corrcoef([-0.5, 0.5, 0.5, -0.5], [0.5, -0.5, -0.5, 0.5])[0, 1]
+    assert found["within_seed_and_base"]["pearson"] == pytest.approx(rest, abs=1e-4)
     assert probe_correlation(pd.DataFrame(), steps) == {}
+    seen_all = {"base": "top", "control": "ceiling", "accuracy": 99.0}
+    probes, more = (pd.concat([of, of.assign(**seen_all)]) for of in (RECORDS, steps))
+    assert probe_correlation(probes, more)["gsc"]["random"]["ncm"] == found
 
 
 # the stage

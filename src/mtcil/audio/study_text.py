@@ -81,7 +81,9 @@ def study_text(
     splits = f", splits: [{', '.join(proposal.splits)}]" if len(proposal.splits) > 1 else ""
     budgets = sorted({max(total, proposal.exemplars // 4), proposal.exemplars})
     sweep = f"bases: [single, multitask], exemplars: [{', '.join(map(str, budgets))}]"
-    methods = "bases: [multitask], methods: [finetune, replay, ccil, icarl, joint]"
+    honest = ", splits: [group]" if "group" in proposal.splits else ""
+    compared = "methods: [finetune, replay, ccil, icarl, joint]"
+    methods = f"bases: [single, multitask]{honest}, {compared}"
     excluded = [json.dumps(id, ensure_ascii=False) for id in exclude]
     return TEXT.format(
         title=f"{name}: {total} classes of your own audio.",

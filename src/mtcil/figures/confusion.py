@@ -7,7 +7,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from mtcil.reporting.style import is_single, new_grid
+from mtcil.reporting.style import base_text, new_grid
 
 INCHES_PER_CLASS, MARGIN = 0.22, 2.0
 
@@ -19,9 +19,10 @@ def draw(table: pd.DataFrame) -> Figure:
     """
     places = [place for _, place in table.groupby(["dataset", "split"], sort=False)]
     rows = [[part for _, part in place.groupby("base", sort=False)] for place in places]
-    longest = max(place["true_class"].nunique() for place in places)
-    figure, grid = new_grid(len(rows), max(map(len, rows)))
-    figure.set_figheight(len(rows) * (MARGIN + INCHES_PER_CLASS * longest))
+    inches = [MARGIN + INCHES_PER_CLASS * place["true_class"].nunique() for place in places]
+    n_columns = max(map(len, rows))
+    figure, grid = new_grid(len(rows), n_columns, heights=inches)
+    figure.set_size_inches(1.2 + n_columns * max(inches), sum(inches))
     used = []
     for axes, parts in zip(grid, rows, strict=True):
         for axis, part in zip(axes, parts, strict=False):
@@ -30,7 +31,7 @@ def draw(table: pd.DataFrame) -> Figure:
         for axis in axes[len(parts) :]:
             axis.remove()
     figure.colorbar(
-        image, ax=used, shrink=0.5, aspect=30, ticks=[0, 1, 5, 20, 50, 100],
+        image, ax=used, shrink=0.5, aspect=25 * len(rows), ticks=[0, 1, 5, 20, 50, 100],
         label="clips of the true class, %\n(square-root scale)",
     )  # fmt: skip
     return figure
@@ -46,7 +47,8 @@ def _draw_panel(axis: Axes, part: pd.DataFrame) -> AxesImage:
     axis.set_yticks(range(len(names)), labels)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
-    heads = f"heads {first['heads']}" + (" (single task)" if is_single(part) else "")
-    axis.set_title(f"{first['dataset']}, split {first['split']}\n{heads}, n = {first['n']}")
+    axis.set_title(
+        f"{first['dataset']}, split {first['split']}\n{base_text(first)}, n = {first['n']}"
+    )
     axis.grid(False)
     return image

@@ -7,14 +7,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mtcil.reporting.confusion import draw_boxed
-from mtcil.reporting.style import new_figure
+from mtcil.reporting.style import base_text, new_grid
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel per variant: share of each true class's clips, percent; old and new boxed."""
-    panels = list(table.groupby(["dataset", "split", "heads"], sort=False))
-    figure, axes = new_figure(len(panels), height=3.9)
-    for axis, ((dataset, split, heads), part) in zip(axes, panels, strict=True):
-        seeds = int(part["n"].iloc[0])
-        draw_boxed(figure, axis, part, f"{dataset}, {split}, heads {heads}, n = {seeds}")
+    """A row per dataset and split, a panel per base model: share of each true class's clips."""
+    places = [place for _, place in table.groupby(["dataset", "split"], sort=False)]
+    rows = [[part for _, part in place.groupby("base", sort=False)] for place in places]
+    figure, grid = new_grid(len(rows), max(map(len, rows)))
+    figure.set_figheight(3.9 * len(rows))
+    for axes, parts in zip(grid, rows, strict=True):
+        for axis, part in zip(axes, parts, strict=False):
+            first = part.iloc[0]
+            about = f"{first['dataset']}, split {first['split']}, n = {first['n']}"
+            draw_boxed(figure, axis, part, f"{about}\n{base_text(first)}")
+        for axis in axes[len(parts) :]:
+            axis.remove()
     return figure

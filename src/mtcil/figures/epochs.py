@@ -13,6 +13,6 @@ def draw(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(len(panels), height=3.9)
     for axis, ((dataset, _, _, heads, stopping), part) in zip(axes, panels, strict=True):
         seeds = int(part["n"].iloc[0])
-        title = f"{dataset}, {heads}, {end_of_fine_tuning(stopping)}, n = {seeds}"
+        title = f"{dataset}, {heads}, n = {seeds}\n{end_of_fine_tuning(stopping)}"
         draw_boxed(figure, axis, part, title)
     return figure

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.reporting.comparison import BOUNDS, bases_of, title_of
+from mtcil.reporting.comparison import BOUNDS, bases_of, names_of, title_of
 from mtcil.reporting.labels import name_points
 from mtcil.reporting.style import draw_point, new_figure
 
@@ -21,7 +21,7 @@ def draw(table: pd.DataFrame) -> Figure:
             draw_point(axis, x, y, method in BOUNDS, yerr=bars)
         axis.set_xscale("symlog", linthresh=LINEAR_BELOW)
         axis.set_xlim(-LINEAR_BELOW / 4, 2 * part["bytes"].max() / 1000)
-        axis.set_title(f"{title_of(part)}, heads {part['heads'].iloc[0]}")
+        axis.set_title(f"{title_of(part)}, {names_of(part)}")
         axis.set_xlabel(f"kept for the last step, kB (linear below {LINEAR_BELOW:.0f})")
         axis.set_ylabel("average accuracy, %\n(incremental steps; bar: 95 % CI)")
     figure.draw_without_rendering()  # settles the layout

@@ -7,7 +7,7 @@ new classes less well.
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.reporting.comparison import BOUNDS, bases_of, measured, title_of
+from mtcil.reporting.comparison import BOUNDS, bases_of, measured, names_of, title_of
 from mtcil.reporting.labels import name_points
 from mtcil.reporting.style import PAPER, draw_point, new_figure
 
@@ -25,7 +25,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.set_xlim(-3, 103)  # percent; a wider interval is cut
         axis.set_ylim(-3, 103)
         axis.axline((0, 0), slope=1, color=PAPER, linewidth=1, ls="--")
-        axis.set_title(f"{title_of(part)}, heads {part['heads'].iloc[0]}")
+        axis.set_title(f"{title_of(part)}, {names_of(part)}")
         axis.set_xlabel("accuracy of old classes, %\n(incremental steps; bar: 95 % CI)")
         axis.set_ylabel("accuracy of new classes, %")
     figure.draw_without_rendering()  # settles the layout

@@ -5,16 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.reporting.style import (
-    MARKERS,
-    MULTITASK,
-    OTHERS,
-    SINGLE,
-    is_single,
-    label_of,
-    new_figure,
-    percent_axis,
-)
+from mtcil.reporting.style import label_of, looks_of, new_figure, percent_axis
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -22,21 +13,16 @@ def draw(table: pd.DataFrame) -> Figure:
     future = table[table["measure"] == "future"]
     panels = list(future.groupby(["dataset", "split"], sort=False))
     probes = list(dict.fromkeys(future["probe"]))
-    looks: dict[str, tuple[str, str]] = {}  # by base model, the same in all panels
+    looks = looks_of(future)
     handles: dict[str, Any] = {}
-    colours = iter([MULTITASK, *OTHERS])
     figure, axes = new_figure(len(panels), height=4.6)
     for axis, ((dataset, split), part) in zip(axes, panels, strict=True):
         bases = [line for _, line in part.groupby("base", sort=False)]
         for i, line in enumerate(bases):
-            label = label_of(line)
-            if label not in looks:
-                colour = SINGLE if is_single(line) else next(colours, OTHERS[-1])
-                looks[label] = colour, MARKERS[len(looks) % len(MARKERS)]
-            colour, marker = looks[label]
+            colour, marker = looks[line["base"].iloc[0]]
             at = [probes.index(name) + 0.8 * (i + 0.5) / len(bases) - 0.4 for name in line["probe"]]
             bars = [line["mean"] - line["low"], line["high"] - line["mean"]]
-            handles[label] = axis.errorbar(
+            handles[label_of(line)] = axis.errorbar(
                 at, line["mean"], yerr=bars, color=colour, marker=marker, ls="", capsize=2
             )
         axis.set_xticks(range(len(probes)), probes, rotation=30)
@@ -45,7 +31,7 @@ def draw(table: pd.DataFrame) -> Figure:
         percent_axis(axis)
         axis.set_title(f"{dataset}, split {split}, n = {int(part['n'].min())} seeds")
     figure.legend(
-        list(handles.values()), list(handles), title="heads of the base model", fontsize="small",
+        list(handles.values()), list(handles), title="base model", fontsize="small",
         loc="outside lower center", ncols=2 * len(panels),
     )  # fmt: skip
     return figure

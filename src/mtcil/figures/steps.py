@@ -1,6 +1,5 @@
 """Figure 4: accuracy at each step by heads setting, in the paper's panels and one more."""
 
-from itertools import cycle
 from typing import Any
 
 import pandas as pd
@@ -9,19 +8,14 @@ from matplotlib.figure import Figure
 
 from mtcil.reporting.columns import AVERAGES
 from mtcil.reporting.style import (
-    MARKERS,
-    MULTITASK,
-    OTHERS,
-    SINGLE,
     is_single,
     label_of,
+    looks_of,
     new_grid,
     percent_axis,
     spread,
     spread_name,
 )
-from mtcil.settings.study import MULTITASK as MULTITASK_BASE
-from mtcil.settings.study import SINGLE as SINGLE_TASK
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -34,14 +28,14 @@ def draw(table: pd.DataFrame) -> Figure:
     studies = list(steps.groupby(["dataset", "split", "exemplars"], sort=False))
     others = [line for line in _variants(steps) if not is_single(line)]
     panels = [name for name in PANELS if any(name in panels_of(o) for o in others)] or PANELS[:1]
-    looks = _looks(_variants(steps))
+    looks = looks_of(steps)
     figure, axes = new_grid(len(studies), len(panels))
     figure.set_figheight(3.1 * len(studies) + 1.2)
     for row, ((dataset, split, exemplars), part) in zip(axes, studies, strict=True):
         for axis, panel in zip(row, panels, strict=True):
             shown = [line for line in _variants(part) if panel in panels_of(line)]
             for line in shown:
-                _draw_line(axis, line, *looks[label_of(line)])
+                _draw_line(axis, line, *looks[line["base"].iloc[0]])
             axis.set_title(f"{panel}\n{dataset}, split {split}, K = {exemplars}, {_seeds(shown)}")
             percent_axis(axis)
             axis.set_xlabel("classes seen")
@@ -51,7 +45,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for axis in figure.axes:
         handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(
-        list(handles.values()), list(handles), title=f"heads (band: {spread_name(steps)})",
+        list(handles.values()), list(handles), title=f"base model (band: {spread_name(steps)})",
         loc="outside lower center", ncols=min(3, len(panels) + 1), frameon=False,
     )  # fmt: skip
     return figure
@@ -77,16 +71,6 @@ def panels_of(line: pd.DataFrame) -> tuple[str, ...]:
     if full in others or not (equal or different):
         return PANELS[2:]  # duplicates of the full task, or of some others
     return (*equal, *different)
-
-
-def _looks(variants: list[pd.DataFrame]) -> dict[str, tuple[str, str]]:
-    """{label: (colour, marker)}; the single task and multitask as in every other figure."""
-    colours, markers = cycle(OTHERS), cycle(MARKERS)
-    looks: dict[str, tuple[str, str]] = {}
-    for line in variants:
-        colour = {SINGLE_TASK: SINGLE, MULTITASK_BASE: MULTITASK}.get(str(line["base"].iloc[0]))
-        looks.setdefault(label_of(line), (colour or next(colours), next(markers)))
-    return looks
 
 
 def _draw_line(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:

@@ -23,6 +23,7 @@ AVERAGES = {
     "average": average_incremental_accuracy,
     "average with base": average_accuracy_with_base,
 }
+AVERAGE, WITH_BASE = AVERAGES
 MINUS_BASE = "average minus base"  # only in tables of gains
 
 

@@ -1,4 +1,4 @@
-"""Comparison of methods, from both base models, with the same bytes of memory.
+"""Comparison of methods, from the same base models, with the same bytes of memory.
 
 Differences are paired by seed and only for the average, the measure of the paper's claims. All
 lines of one dataset, split and K are over the seeds that all of them have. If there is no such
@@ -10,7 +10,7 @@ import pandas as pd
 from mtcil.records.measures import average_accuracy_with_base, average_incremental_accuracy
 from mtcil.records.tables import by_seed
 from mtcil.reporting.columns import row_of, with_power
-from mtcil.reporting.style import is_single
+from mtcil.reporting.style import base_text, is_single
 from mtcil.settings.study import SINGLE, Study
 
 PAPERS, JOINT = "ccil", "joint"  # the paper's method; all clips of all classes
@@ -102,6 +102,15 @@ def pairs_of(table: pd.DataFrame) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
         else:
             pairs += [(none, other) for other in (first, *others)]
     return pairs
+
+
+def names_of(*parts: pd.DataFrame) -> str:
+    """Names and heads of base models: "single (5), multitask (5-4-3-2)"; empty parts are left out.
+
+    Args:
+        parts: of the table, each of one base model.
+    """
+    return ", ".join(base_text(part.iloc[0]) for part in parts if len(part))
 
 
 def measured(part: pd.DataFrame, measure: str) -> pd.DataFrame:

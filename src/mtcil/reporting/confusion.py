@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mtcil.records.measures import group_accuracy
@@ -50,5 +51,7 @@ def draw_boxed(figure: Figure, axis: Axes, part: pd.DataFrame, title: str) -> No
     axis.set_title(f"{title}\nold {old:.1f} %, newest {new:.1f} %")
     axis.set_xlabel("predicted: place in the class order")
     axis.set_ylabel("true: place in the class order")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(MaxNLocator(integer=True))
     axis.grid(False)
     figure.colorbar(image, ax=axis, label="clips of the true class, %", shrink=0.8)

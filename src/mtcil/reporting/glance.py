@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mtcil.reporting.comparison import measured, named_bound, pairs_of, ranked
+from mtcil.reporting.comparison import bases_of, measured, named_bound, ranked
 from mtcil.reporting.report import headline
 from mtcil.reporting.style import with_ci
 
@@ -22,8 +22,7 @@ def glance(steps: pd.DataFrame, methods: pd.DataFrame) -> str:
             f"    multitask minus single task  {row['multitask minus single task, points']}"
             f": {row['in words']}",
         ]
-    for pair in pairs_of(methods) if len(methods) else []:
-        part = pair[0] if len(pair[0]) else pair[1]
+    for part, _ in bases_of(methods) if len(methods) else []:
         averages = measured(part, "average")
         lines.append(f"  methods on base model {part['base'].iloc[0]}")
         for name in ranked(part):

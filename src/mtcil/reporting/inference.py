@@ -178,7 +178,18 @@ def correlation(
 
 def within_seed(by_run: Mapping[tuple[str, int], float]) -> dict[tuple[str, int], float]:
     """Subtract each seed's mean over rows from {(row, seed): value}, to remove its effect."""
-    values: dict[int, list[float]] = {}
-    for (_, seed), value in by_run.items():
-        values.setdefault(seed, []).append(value)
-    return {(row, seed): v - float(np.mean(values[seed])) for (row, seed), v in by_run.items()}
+    return _without_means(by_run, 1)
+
+
+def within_row(by_run: Mapping[tuple[str, int], float]) -> dict[tuple[str, int], float]:
+    """Subtract each row's mean over seeds."""
+    return _without_means(by_run, 0)
+
+
+def _without_means(
+    by_run: Mapping[tuple[str, int], float], place: int
+) -> dict[tuple[str, int], float]:
+    values: dict[str | int, list[float]] = {}
+    for run, value in by_run.items():
+        values.setdefault(run[place], []).append(value)
+    return {run: value - float(np.mean(values[run[place]])) for run, value in by_run.items()}

@@ -32,13 +32,19 @@ def facts_of(file: Path, dataset: str) -> dict[str, str]:
     """
     records = read_records(file.parent, dataset)
     of_run = [name for name in (*IDENTITY, "probe", "round") if name in records]
+    learnt = records
+    if "updates" in records and "step" in records:
+        # Runs share base models. `train_base` learns them, or `tune_methods`, each of them once.
+        base = records[records["step"] == 0].drop_duplicates(["base", "split", "seed"])
+        own = base if file.parent.name == "tune_methods" else base.iloc[:0]
+        learnt = pd.concat([records[records["step"] > 0], own])
     keys = sorted(records["key"].unique()) if "key" in records else []
     return {
         "records": file.as_posix(),
         "runs": f"{len(records.drop_duplicates(of_run)):,}",
         "seeds": ranges(records["seed"].unique()) if "seed" in records else "",
-        "updates": _total(records, "updates"),
-        "clips passed forward": _total(records, "clips_passed"),
+        "updates": _total(learnt, "updates"),
+        "clips passed forward": _total(learnt, "clips_passed"),
         "different keys": f"{len(keys):,}" if keys else "",
         "digest of the keys": digest("\n".join(keys)) if keys else "",
         "digest of the file": file_digest(file)[:SHORT],

@@ -25,11 +25,14 @@ from mtcil.settings.study import MULTITASK, SINGLE, Study
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 # Tables and figures by name, in the order of the page; those not named here come last.
 SECTIONS: dict[str, dict[str, str]] = {
-    "Single task and multitask": {
+    "Base trainings": {
         "gain": "What multitask adds at each step",
+        "ceiling": "What each base training gains, beside the ceiling",
         "steps": "Accuracy at each step, all heads (the paper's Figure 4)",
         "exemplars": "Accuracy against the memory budget K (the paper's Figure 5)",
         "probes": "Probes on the frozen base models",
+        "orders": "Class orders and trainings",
+        "tuning": "Settings that were tried",
     },
     "Training": {
         "losses": "What each loss term is worth (the paper's Table 2)",
@@ -106,7 +109,7 @@ def render(
     text = environment.from_string(TEMPLATE.read_text("utf-8")).render(
         name="The paper's study" if study.root == "." else f"Study {Path.cwd().name}",
         protocols=protocols(study),
-        headline=headline(tables["steps"]),
+        headline=headline(tables["steps"], study.headline),
         best=best_methods(tables["methods"]),
         sections=sections(pages, pictures),
         claims=claims_by_verdict(claims),
@@ -137,8 +140,12 @@ def protocols(study: Study) -> list[dict[str, str]]:
     ]
 
 
-def headline(steps: pd.DataFrame) -> list[dict[str, str]]:
-    """Average incremental accuracy of the single task and of multitask, by dataset and split."""
+def headline(steps: pd.DataFrame, shown: str = MULTITASK) -> list[dict[str, str]]:
+    """Average incremental accuracy of the single task and of multitask, by dataset and split.
+
+    Args:
+        shown: the study's `headline`; another base model gets columns of its own.
+    """
     lines = []
     averages = steps[steps["measure"] == "average"] if len(steps) else steps
     for place, part in averages.groupby(PLACE, sort=False) if len(steps) else ():
@@ -147,7 +154,12 @@ def headline(steps: pd.DataFrame) -> list[dict[str, str]]:
             base: with_ci(row["mean"], row["low"], row["high"], int(row["n"]))
             for base, row in by_base.items()
         }
-        multitask = by_base.get(MULTITASK, pd.Series(dtype=object))
+        none = pd.Series(dtype=object)
+        multitask = by_base.get(MULTITASK, none)
+        own = {
+            f"{shown}, %": texts.get(shown, ""),
+            f"{shown} minus single task, points": gap_text(by_base.get(shown, none), "gain_"),
+        }
         lines.append(
             {
                 **dict(zip(("dataset", "split", "K"), map(str, place), strict=True)),
@@ -155,6 +167,7 @@ def headline(steps: pd.DataFrame) -> list[dict[str, str]]:
                 "multitask, %": texts.get(MULTITASK, ""),
                 "multitask minus single task, points": gap_text(multitask, "gain_"),
                 "in words": in_words(multitask),
+                **(own if shown not in (SINGLE, MULTITASK) else {}),
             }
         )
     return lines

@@ -5,6 +5,7 @@ Figures are readable at half the width of a page.
 
 import io
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, Literal
 
 import pandas as pd
@@ -14,6 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mtcil.reporting.inference import both_of_two
+from mtcil.settings.study import CEILING
+from mtcil.settings.study import MULTITASK as MULTITASK_BASE
 from mtcil.settings.study import SINGLE as SINGLE_TASK
 
 # Okabe and Ito's colours, which colour-blind people can distinguish.
@@ -141,9 +144,19 @@ def is_single(line: pd.DataFrame) -> bool:
     return bool((line["base"] == SINGLE_TASK).all())
 
 
+def base_text(row: pd.Series) -> str:
+    """Name and heads of a row's base model: "multitask (5-4-3-2)"."""
+    return f"{row['base']} ({row['heads']})"
+
+
 def label_of(line: pd.DataFrame) -> str:
-    """Heads and special features of a variant, e.g. "4-3-2, shared pass"."""
+    """Heads and special features of a variant, e.g. "4-3-2, shared pass".
+
+    With parts, or the ceiling, it is the row's name.
+    """
     first = line.iloc[0]
+    if first["control"] not in ("none", "longer", "shuffled_labels"):
+        return str(first["base"])
     notes = [str(first["heads"])]
     if is_single(line):
         notes.append("single task")
@@ -152,6 +165,20 @@ def label_of(line: pd.DataFrame) -> str:
     if first["control"] != "none":
         notes.append(first["control"].replace("_", " "))
     return ", ".join(notes)
+
+
+def looks_of(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """{base model: (colour, marker)}; single task, multitask and ceiling look the same everywhere.
+
+    Args:
+        table: with the columns `base` and `control`.
+    """
+    known = {SINGLE_TASK: SINGLE, MULTITASK_BASE: MULTITASK}
+    colours, looks = cycle(OTHERS), dict[str, tuple[str, str]]()
+    for base, control in table[["base", "control"]].drop_duplicates("base").to_numpy().tolist():
+        colour = PAPER if control == CEILING else known.get(base) or next(colours)
+        looks[base] = colour, MARKERS[len(looks) % len(MARKERS)]
+    return looks
 
 
 def draw_point(axis: Axes, x: float, y: float, is_bound: bool, **bars: Any) -> None:

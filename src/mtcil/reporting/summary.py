@@ -20,9 +20,10 @@ from mtcil.reporting.inference import (
     correlation,
     estimate,
     paired_by_seed,
+    within_row,
     within_seed,
 )
-from mtcil.settings.study import MULTITASK, SINGLE, Study
+from mtcil.settings.study import CEILING, MULTITASK, SINGLE, Study
 
 KEYS = ["dataset", "split", "base"]
 FROM_STEPS: dict[str, Callable[[list[float]], float]] = {
@@ -125,11 +126,14 @@ def probe_correlation(
 
     By dataset, split and probe: the correlation of accuracy among future classes with average
     incremental accuracy of `learn_steps`, over base models and seeds. Class order and split, which
-    differ between seeds, affect both; `within_seed` subtracts each seed's mean first.
+    differ between seeds, affect both; `within_seed` subtracts each seed's mean first, and
+    `within_seed_and_base` then each base model's, so that one training alone is looked at. A
+    ceiling, which has seen those classes, is left out.
     """
     correlations: dict[str, dict[str, dict[str, Any]]] = {}
     if probes.empty or records.empty:
         return correlations
+    records = records[records["control"] != CEILING]
     averages = {
         (" ".join(key), seed): average_incremental_accuracy(steps)
         for key, runs in records.groupby(KEYS, sort=False)
@@ -145,9 +149,11 @@ def probe_correlation(
         }
         both = {run: average for run, average in averages.items() if run in by_run}
         by_run = {run: by_run[run] for run in both}
+        of_seed = within_seed(by_run), within_seed(both)
         correlations.setdefault(str(dataset), {}).setdefault(str(split), {})[str(probe)] = {
             **_plain_correlation(correlation(by_run, both)),
-            "within_seed": _plain_correlation(correlation(within_seed(by_run), within_seed(both))),
+            "within_seed": _plain_correlation(correlation(*of_seed)),
+            "within_seed_and_base": _plain_correlation(correlation(*map(within_row, of_seed))),
         }
     return correlations
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mtcil.core.errors import UserError
 from mtcil.core.lookup import find
-from mtcil.learning.steps import StepTraining
+from mtcil.learning.steps import Method, StepTraining
 from mtcil.learning.trajectory import Plan, training_of
 from mtcil.records.rows import Run
 from mtcil.running.base_jobs import BaseJob, executor
@@ -131,7 +131,8 @@ def method_settings(
     """The file of a method and its `Config`, with some settings changed.
 
     Raises:
-        UserError: if the method or its section does not exist, or a value in it is invalid.
+        UserError: if the method or its section does not exist, its file lacks a member, or a value
+            is invalid.
     """
     if name not in study.methods:
         find("methods", name)  # raises an error that lists the methods, if this is not one
@@ -140,5 +141,12 @@ def method_settings(
     kind = values.pop("kind", name)
     if not isinstance(kind, str):
         raise UserError(f"settings.yaml: methods.{name}.kind must be a file of mtcil/methods.")
+    file = find("methods", kind)
+    missing = [member for member in Method.__annotations__ if not hasattr(file, member)]
+    if missing:
+        raise UserError(
+            f"src/mtcil/methods/{kind}.py does not define {', '.join(missing)}. What a method must "
+            "define is in src/mtcil/learning/steps.py; methods/finetune.py is a short example."
+        )
     where = f"settings.yaml: methods.{name}" + (f" with {dict(changed)}" if changed else "")
-    return kind, build(find("methods", kind).Config, values, where)
+    return kind, build(file.Config, values, where)

@@ -6,6 +6,7 @@ from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
+from mtcil.core.errors import UserError
 from mtcil.core.processes import give_back_memory, jobs_at_once, start_worker
 from mtcil.settings.sections import MachineSettings
 
@@ -44,7 +45,14 @@ def _run_on_dask(
 ) -> Iterator[Any]:
     from dask.distributed import Client, as_completed
 
-    with Client(machine.scheduler) as client:
+    try:
+        connected = Client(machine.scheduler)
+    except OSError as error:
+        raise UserError(
+            f"machine.scheduler: no Dask scheduler answers at {machine.scheduler}. Start it, "
+            "correct the address, or set machine.backend: loky."
+        ) from error
+    with connected as client:
         futures = [client.submit(function, *task, pure=False, retries=3) for task in tasks]
         for _, result in as_completed(futures, with_results=True):
             yield result

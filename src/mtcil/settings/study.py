@@ -222,7 +222,7 @@ class Study:
     exemplars: Count | None  # an override of every dataset's K
     headline: str  # the base model in plots/headline_*.csv
     shown: str  # the dataset in those files
-    seeds: tuple[Seed, ...]
+    seeds: tuple[Seed, ...]  # may be empty in a study that only tunes
     machine: MachineSettings
     datasets: dict[RowName, DatasetSettings]
     base_models: dict[RowName, dict[RowName, BaseRow]]
@@ -248,7 +248,10 @@ class Study:
     probes: dict[RowName, dict[str, Any]]  # each read by its own file, see mtcil/probes
 
     def __post_init__(self) -> None:
-        require_unique(self.seeds, "seeds")
+        learnt = (self.exemplar_sweeps, self.loss_ablations, self.epoch_sweeps, self.comparisons)
+        only_tunes = self.tunings and not any((*learnt, self.base_probes))
+        if self.seeds or not only_tunes:
+            require_unique(self.seeds, "seeds")
 
     def budget(self, dataset: str) -> int:
         """K in force: the study's override, or the dataset's own."""

@@ -1,4 +1,4 @@
-"""Confusion after the last step, by class: clips of all seeds, single task and multitask.
+"""Confusion after the last step, by class: clips of all seeds.
 
 Each seed learns the classes in its own order unless the order is fixed, so a class is old for
 some seeds and new for others. `confusion_places` counts by place in the order instead.
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mtcil.reporting.class_names import counts_by_name, shown_order
+from mtcil.reporting.style import base_text
 from mtcil.settings.study import MULTITASK, SINGLE, Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "confusion"
@@ -44,7 +45,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     header = [
         "dataset",
         "split",
-        "heads",
+        "base model",
         "seeds",
         "class",
         "clips",
@@ -52,12 +53,13 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         "most often taken for",
     ]
     lines = []
-    for (dataset, split, _, heads), part in table.groupby(KEYS, sort=False):
+    for (dataset, split, _, _), part in table.groupby(KEYS, sort=False):
         for name, row in part.groupby("true_class", sort=False):
             shares = row.set_index("predicted_class")["clips"] / row["clips"].sum()
             wrong = shares.drop(name).sort_values(ascending=False, kind="stable")
             mistakes = [f"{other} {share:.1%}" for other, share in wrong.items() if share > 0]
-            about = [str(dataset), str(split), str(heads), str(row["n"].iloc[0]), str(name)]
+            first = row.iloc[0]
+            about = [str(dataset), str(split), base_text(first), str(first["n"]), str(name)]
             clips, right = str(row["clips"].sum()), f"{shares[name]:.1%}"
             lines.append([*about, clips, right, ", ".join(mistakes[:N_MISTAKES])])
     return header, lines

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mtcil.reporting.confusion import cells, old_and_new
+from mtcil.reporting.style import base_text
 from mtcil.settings.study import MULTITASK, SINGLE, Study
 
 STAGE, SECTION, RECORDS = "learn_steps", "base_models", "confusion"
@@ -17,13 +18,13 @@ STAGE, SECTION, RECORDS = "learn_steps", "base_models", "confusion"
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, true and predicted place: clips over all seeds after the last step.
 
-    Of each dataset and split, the single task and multitask.
+    Of each dataset and split: the single task, multitask, and the headline's base model.
     """
     if records.empty:
         return records
     rows = []
     for (dataset, split, base), runs in records.groupby(["dataset", "split", "base"], sort=False):
-        if base in (SINGLE, MULTITASK):
+        if base in (SINGLE, MULTITASK, study.headline):
             last = runs[runs["step"] == runs["step"].max()]
             heads = runs["heads"].iloc[0]
             about = {"dataset": dataset, "split": split, "heads": heads, "base": base}
@@ -33,11 +34,12 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per variant: accuracy of old and newest classes, over the clips of all seeds."""
-    header = ["dataset", "split", "heads", "seeds", "old classes, %", "newest classes, %"]
+    header = ["dataset", "split", "base model", "seeds", "old classes, %", "newest classes, %"]
     lines = []
-    for (dataset, split, heads), part in table.groupby(["dataset", "split", "heads"], sort=False):
+    for (dataset, split, _), part in table.groupby(["dataset", "split", "base"], sort=False):
         old, new = old_and_new(part)
-        about = [str(dataset), str(split), str(heads), str(part["n"].iloc[0])]
+        first = part.iloc[0]
+        about = [str(dataset), str(split), base_text(first), str(first["n"])]
         # Without a later step no class is old.
         lines.append([*about, "-" if pd.isna(old) else f"{old:.1f}", f"{new:.1f}"])
     return header, lines

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mtcil.reporting.comparison import KEPT, PLACE, named_bound
+from mtcil.reporting.style import base_text
 from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
@@ -32,12 +33,22 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per base model and method; thousands of bytes."""
     kinds = ("exemplars", "other state", "validation clips", "old model")
     header = [
-        *("dataset", "split", "K", "heads", "method", "seeds", "updates", "clips passed forward"),
+        *(
+            "dataset",
+            "split",
+            "K",
+            "base model",
+            "method",
+            "seeds",
+            "updates",
+            "clips passed forward",
+        ),
         *(f"{kind}, kB" for kind in kinds),
     ]
     lines = [
         [
-            *(str(row[k]) for k in (*PLACE, "heads")), named_bound(row["method"]), str(row["n"]),
+            *(str(row[k]) for k in PLACE), base_text(row), named_bound(row["method"]),
+            str(row["n"]),
             *("not recorded" if pd.isna(row[k]) else f"{row[k]:,.0f}" for k in WORK),
             *(f"{row[k] / 1000:,.1f}" for k in BYTES),
         ]

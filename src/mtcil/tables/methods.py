@@ -1,11 +1,19 @@
-"""Comparison of methods, from both base models, with the same bytes of memory."""
+"""Comparison of methods, from the same base models, with the same bytes of memory."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
 from mtcil.reporting import comparison
-from mtcil.reporting.comparison import BOUNDS, PLACE, measured, named_bound, pairs_of, ranked
+from mtcil.reporting.comparison import (
+    BOUNDS,
+    PLACE,
+    measured,
+    named_bound,
+    names_of,
+    pairs_of,
+    ranked,
+)
 from mtcil.reporting.style import gap_text, power_cells, with_ci
 
 STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
@@ -13,26 +21,25 @@ table = comparison.table
 
 
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
-    """A line per method: single task and multitask, sorted by the average on single task.
+    """A line per method: single task and another base, sorted by the average on single task.
 
     Without a single task, lines are sorted by the average on the other base.
     """
     header = [
-        "dataset", "split", "K", "rank", "method", "heads", "single task", "multitask",
-        "multitask minus single task (p by Holm)", "single task: to ccil (p by Holm)",
-        "multitask: to ccil (p by Holm)", "single task: to joint", "old / new, single task",
-        "old / new, multitask", "kept, kB", "updates", "clips passed forward",
-        "detectable gain of multitask (80 % power)",
+        "dataset", "split", "K", "base models", "rank", "method", "single task", "other base",
+        "other base minus single task (p by Holm)", "single task: to ccil (p by Holm)",
+        "other base: to ccil (p by Holm)", "single task: to joint", "old / new, single task",
+        "old / new, other base", "kept, kB", "updates", "clips passed forward",
+        "detectable gain of the other base (80 % power)",
     ]  # fmt: skip
     lines = []
-    for single, multitask in pairs_of(table):
-        ranking = single if len(single) else multitask
+    for single, other in pairs_of(table):
+        ranking = single if len(single) else other
         first = ranking.iloc[0]
-        heads = [str(part["heads"].iloc[0]) for part in (single, multitask) if len(part)]
         order = ranked(ranking)
         placed = [method for method in order if method not in BOUNDS]
         for method in order:
-            ones, others = (part[part["method"] == method] for part in (single, multitask))
+            ones, others = (part[part["method"] == method] for part in (single, other))
             n_bytes, updates, clips = (
                 measured(ranking, name).loc[method, "mean"]
                 for name in ("bytes", "updates", "clips")
@@ -40,9 +47,9 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             lines.append(
                 [
                     *(str(first[k]) for k in PLACE),
+                    names_of(single, other),
                     "" if method in BOUNDS else str(placed.index(method) + 1),
                     named_bound(method),
-                    " / ".join(heads),
                     *(_average(part) for part in (ones, others)),
                     _difference(others, "gain_"),
                     *(_difference(part, "ccil_") for part in (ones, others)),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mtcil.reporting import comparison
 from mtcil.reporting.comparison import KEPT, PLACE, named_bound
-from mtcil.reporting.style import with_ci
+from mtcil.reporting.style import base_text, with_ci
 from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
@@ -32,18 +32,18 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per base model and method, sorted by memory, in thousands of bytes."""
     kinds = dict(zip(KEPT, ("exemplars", "other state", "validation clips"), strict=True))
     header = [
-        "dataset", "split", "K", "heads", "method", *(f"{kind}, kB" for kind in kinds.values()),
-        "all, kB", "average",
+        "dataset", "split", "K", "base model", "method",
+        *(f"{kind}, kB" for kind in kinds.values()), "all, kB", "average",
     ]  # fmt: skip
     lines = []
     for _, part in table.groupby([*PLACE, "base"], sort=False):
         for _, line in part.sort_values("bytes", kind="stable").iterrows():
             lines.append(
                 [
-                    *(str(line[k]) for k in (*PLACE, "heads")),
+                    *(str(line[k]) for k in PLACE), base_text(line),
                     named_bound(line["method"]),
                     *(f"{line[kind] / 1000:,.1f}" for kind in (*KEPT, "bytes")),
                     with_ci(line["mean"], line["low"], line["high"], line["n"]),
                 ]
-            )
+            )  # fmt: skip
     return header, lines

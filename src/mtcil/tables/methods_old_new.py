@@ -6,7 +6,7 @@ import pandas as pd
 
 from mtcil.reporting import comparison
 from mtcil.reporting.comparison import PLACE, named_bound, ranked
-from mtcil.reporting.style import with_ci
+from mtcil.reporting.style import base_text, with_ci
 from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "compare_methods", "comparisons", "records"
@@ -23,13 +23,14 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per base model and method, the best first."""
-    header = ["dataset", "split", "K", "heads", "method", *MEASURES, "new minus old"]
+    header = ["dataset", "split", "K", "base model", "method", *MEASURES, "new minus old"]
     lines = []
     for _, part in table.groupby([*PLACE, "base"], sort=False):
         for method in ranked(part):
             cells = part[part["method"] == method].set_index("measure").loc[list(MEASURES)]
             texts = [with_ci(c["mean"], c["low"], c["high"], c["n"]) for _, c in cells.iterrows()]
             gap = cells.loc["new", "mean"] - cells.loc["old", "mean"]
-            columns = [str(cells.iloc[0][k]) for k in (*PLACE, "heads")]
+            first = cells.iloc[0]
+            columns = [*(str(first[k]) for k in PLACE), base_text(first)]
             lines.append([*columns, named_bound(method), *texts, f"{gap:+.1f}"])
     return header, lines

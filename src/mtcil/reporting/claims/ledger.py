@@ -123,7 +123,8 @@ def cells_of(row: Mapping[Any, Any]) -> dict[str, str]:
     """A row of the ledger as people read it; without where its numbers are."""
     return {
         "source": row["source"], "claim": row["claim"], "paper": _number(row["paper"]),
-        "ours [95 % CI]": _interval(row), "n": str(row["n"]), "p": _p_value(row["p_value"]),
+        "ours [95 % CI]": _interval(row), "n": str(row["n"]),
+        "p, uncorrected": _p_value(row["p_value"]),
         "verdict": row["verdict"],
     }  # fmt: skip
 
