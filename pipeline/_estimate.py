@@ -21,10 +21,10 @@ def main(study: Study) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # a job's key needs feature files, which may not exist yet
         for name in study.datasets:
-            for folder in (FEATURES / name, FEATURES / name / AUXILIARY):
-                folder.mkdir(parents=True)
+            for place in (FEATURES / name, FEATURES / name / AUXILIARY):
+                place.mkdir(parents=True)
                 for file in ("features.npy", "clips.csv"):
-                    (folder / file).touch()
+                    (place / file).touch()
         total = print_costs(study, map(import_module, STAGES))
         os.chdir("/")
     largest = max(bytes_of(of, study.features[of.features]) for of in study.datasets.values())
