@@ -9,7 +9,7 @@ STUDIES := demo $(wildcard studies/*)
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup estimate converged study sources demo test test-all check repro bench sync plots-page clean-checkpoints fuzz faults
+.PHONY: help setup estimate converged study sources demo test test-all check repro bench sync plots-page clean-checkpoints fuzz mutants faults
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -63,23 +63,30 @@ study: $(STAMP)  ## A study of your own audio: NAME=birds AUDIO=path, and GROUP=
 sources: $(STAMP)  ## List the audio of STUDY=studies/birds again, after a change.
 	@cd $(STUDY) && PYTHONPATH="$(CURDIR)/src" $(BIN)/python "$(CURDIR)/pipeline/_list_sources.py"
 
-FUZZ_VENV := .venv-fuzz
+EXTRA_VENV := .venv-extra
 FUZZ_TARGETS := archive_bytes clip_bytes params_text records_text
 FUZZ_SECONDS ?= 300
 
-$(FUZZ_VENV)/.installed: fuzz/requirements.txt
-	$(PYTHON) -m venv $(FUZZ_VENV)
-	$(FUZZ_VENV)/bin/pip install --quiet --requirement fuzz/requirements.txt
+$(EXTRA_VENV)/.installed: fuzz/requirements.txt
+	$(PYTHON) -m venv $(EXTRA_VENV)
+	$(EXTRA_VENV)/bin/pip install --quiet --requirement fuzz/requirements.txt
 	touch $@
 
-fuzz: $(STAMP) $(FUZZ_VENV)/.installed  ## Look for input that breaks the readers, FUZZ_SECONDS=300 for each of them.
+fuzz: $(STAMP) $(EXTRA_VENV)/.installed  ## Look for input that breaks the readers, FUZZ_SECONDS=300 for each of them.
 	for target in $(FUZZ_TARGETS); do \
 		PYTHONPATH="src:$$(echo $(VENV)/lib/python*/site-packages)" \
-		$(FUZZ_VENV)/bin/python -W ignore fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
+		$(EXTRA_VENV)/bin/python -W ignore fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
 
-KILLS ?= 105
+mutants: $(STAMP) $(EXTRA_VENV)/.installed  ## Change the scientific core, a piece at a time, and count what no test notices (an hour).
+	rm -rf mutants
+	mkdir -p mutants/demo mutants/studies/development
+	export PYTHONPATH="$$(echo $(CURDIR)/$(VENV)/lib/python*/site-packages)" && \
+	$(EXTRA_VENV)/bin/python -m mutmut run && \
+	$(EXTRA_VENV)/bin/python -m mutmut results --all true | sed 's/.*: //' | sort | uniq -c
 
-faults: $(STAMP)  ## Kill stages at KILLS=105 random moments; nothing may be lost or left (20 minutes).
+KILLS ?= 126
+
+faults: $(STAMP)  ## Kill stages at KILLS=126 random moments; nothing may be lost or left (20 minutes).
 	$(BIN)/python tests/kills.py $(KILLS)
 
 repro: $(STAMP)  ## The paper's study on the real datasets (downloads about 8 GB).

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import random
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ VALUES = b"\x00"  # input that begins so says which of the demo's values to chan
 ODD: tuple[Any, ...] = (
     *(None, True, 0, -1, 2, 10**30, 10**400, 1 << 20_000, 0.0, -0.5, 1e300, float("nan")),
     *(float("inf"), "", "x", "4", "all", "4-3-2", "-", "$(x)", "\0", "\ud800", "x" * 500),
-    *([], [0], [[]], ["a"] * 3, [[[[1] * 9] * 9] * 9] * 9, {}, {"a": 1}, {1: {}}, {None: None}),
+    *([], [0], [[]], ["a"] * 3, json.loads("[" * 99 + "]" * 99)),
+    *({}, {"a": 1}, {1: {}}, {None: None}),
     *({"kind": "ccil"}, {"kind": ["ccil"]}, {"-x": {}}, {"../x": {}}, {"a;b": {}}),
 )
 TEXTS = (

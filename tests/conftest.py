@@ -61,11 +61,6 @@ def numbers_as_small_as_they_come():
 
 
 @pytest.fixture
-def network_settings() -> NetworkSettings:
-    return NETWORK
-
-
-@pytest.fixture
 def base_training() -> BaseTrainingSettings:
     fit = PhaseSettings(patience=None, learning_rate=0.1, schedule="constant")
     return BaseTrainingSettings(SGD, fit, 0.1, 1.0, "mean", "full_task")

@@ -2,11 +2,12 @@
 
 `python tests/kills.py 120` kills 120 times and prints a table; tests use the same in small.
 After every kill: no process is left, and what has its final name is whole. Killed and started
-again until it ends, a stage leaves the bytes of an undisturbed run and has computed no finished
-run twice.
+again until it ends, a stage leaves the bytes of an undisturbed run (base models of a fleet: equal
+up to rounding) and has computed no finished run twice.
 """
 
 import contextlib
+import io
 import json
 import os
 import random
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from slow_server import SlowServer
 from tiny_study import Repository, change, files_in, new_repository, params, write_params
 from victims import Kill, kill_at, start, wait_for_end
@@ -30,6 +32,12 @@ from victims import Kill, kill_at, start, wait_for_end
 from mtcil.audio.download import size
 
 LEARNING = ("train_base", "learn_steps", "sweep_exemplars")
+# What trains many runs at once on a GPU, on this CPU; pairs, so that kills come between fleets.
+AS_FLEETS = """
+import mtcil.running.base_jobs, mtcil.running.together
+mtcil.running.base_jobs.BaseJob.is_on_gpu = True
+mtcil.running.together.MOST = 2
+"""
 STAGES = ("download", "extract_features", *LEARNING)
 OF_ANY: list[Kill] = [
     ("first", signal.SIGKILL), ("group", signal.SIGINT), ("first", signal.SIGTERM),
@@ -41,12 +49,18 @@ OF_DVC: list[Kill] = [("stage", signal.SIGKILL), ("stage", signal.SIGTERM)]
 
 @dataclass(frozen=True)
 class Case:
-    """A stage, and how it is started: by itself or by `dvc repro`; `http`: see SlowServer."""
+    """A stage, and how it is started: by itself or by `dvc repro`.
+
+    Attributes:
+        http: it downloads from a SlowServer.
+        fleet: it trains its runs in pairs, by vmap.
+    """
 
     stage: str
     jobs: int = 1
     dvc: bool = False
     http: bool = False
+    fleet: bool = False
 
     @property
     def dataset(self) -> str:
@@ -68,7 +82,8 @@ class Case:
 
     def __str__(self) -> str:
         how = f"{'dvc repro ' if self.dvc else ''}{self.stage}{' by HTTP' if self.http else ''}"
-        return f"{how}, {self.jobs} job{'s' if self.jobs > 1 else ''}"
+        jobs = "as fleets" if self.fleet else f"{self.jobs} job{'s' if self.jobs > 1 else ''}"
+        return f"{how}, {jobs}"
 
 
 DOWNLOAD = Case("download", http=True)
@@ -76,6 +91,7 @@ CASES = [
     *(DOWNLOAD, Case("download")),
     *(Case(stage, jobs) for stage in STAGES[1:] for jobs in (1, 2)),
     *(Case(stage, 2, dvc=True) for stage in STAGES),
+    *(Case(stage, fleet=True) for stage in reversed(LEARNING)),  # base models last: they change
 ]
 
 
@@ -111,7 +127,7 @@ class Yard:
             if self.start_and_kill(case, kill):
                 killed += 1
                 self.tally[str(case), f"{kill[1].name} to {kill[0]}"] += 1
-                self.check_what_is_left()
+                self.check_what_is_left(case)
             else:  # it ended first
                 self.check_the_end(case)
                 self.begin(case)
@@ -147,9 +163,9 @@ class Yard:
         else:
             command = [sys.executable, str(root / "pipeline" / f"{case.stage}.py"), case.dataset]
             environment |= {"PYTHONPATH": str(root / "src"), "no_proxy": "127.0.0.1"}
-        if case.http:
+        if before := self.server.before if case.http else AS_FLEETS if case.fleet else "":
             run = f"import runpy, sys\nrunpy.run_path({command[1]!r}, run_name='__main__')"
-            command = [sys.executable, "-c", self.server.before + run, case.dataset]
+            command = [sys.executable, "-c", before + run, case.dataset]
             environment["PYTHONPATH"] += f"{os.pathsep}{root / 'pipeline'}"
         return start(command, self.study, environment, self.log)
 
@@ -203,10 +219,15 @@ class Yard:
             assert "error: a worker process ended in the middle" in said, said
         return killed
 
-    def check_what_is_left(self) -> None:
+    def check_what_is_left(self, case: Case) -> None:
         """Under a final name is what an undisturbed run puts there, or nothing."""
         for name, content in self.outs().items():
-            if not Path(name).name.startswith((".", "dvc.lock")):
+            if case.fleet and name.endswith(".pt"):  # the company of a run decides its rounding
+                mine, other = (model(file) for file in (content, self.expected[name]))
+                networks = mine.pop("network"), other.pop("network")
+                torch.testing.assert_close(*networks, rtol=1e-3, atol=1e-4)
+                assert mine == other, f"{name} says something else of itself"
+            elif not Path(name).name.startswith((".", "dvc.lock")):
                 assert content == self.expected[name], f"{name} is not whole"
         if size(self.partial):
             assert self.server.content.startswith(self.partial.read_bytes())
@@ -232,7 +253,7 @@ class Yard:
         """Every byte as after an undisturbed run, nothing more, and no litter elsewhere."""
         if case.dvc:  # it has put links to its cache in the place of all files
             self.finished = {}
-        self.check_what_is_left()
+        self.check_what_is_left(case)
         found = self.outs()
         assert found.keys() == self.expected.keys(), found.keys() ^ self.expected.keys()
         assert found["dvc.lock"] == self.expected["dvc.lock"]
@@ -246,6 +267,10 @@ class Yard:
             for folder in folders
             for name, content in files_in(self.study / folder).items()
         } | {"dvc.lock": (self.study / "dvc.lock").read_bytes()}
+
+
+def model(file: bytes) -> dict[str, Any]:
+    return torch.load(io.BytesIO(file), weights_only=True)
 
 
 def values(jobs: int) -> dict[str, Any]:

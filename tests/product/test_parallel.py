@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mtcil.core import progress
 from mtcil.core.errors import UserError
 from mtcil.running.parallel import run_all
 from mtcil.running.run import perform
@@ -98,6 +99,32 @@ def test_a_worker_whose_parent_was_gone_before_it_looked_ends_at_once():
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("parent", "command", "ends"),
+    [
+        (1, b"/sbin/init", True),
+        (1, None, True),  # no /proc, as on macOS
+        (1, b"/venv/bin/python\0-m\0dvc\0repro", False),  # in a container
+        (99, b"/usr/lib/systemd/systemd\0--user", True),
+        (99, b"bash", False),
+    ],
+)
+def test_a_stage_ends_at_once_if_dvc_was_gone_before_it_looked(tmp_path, parent, command, ends):
+    if command:
+        (tmp_path / str(parent)).mkdir()
+        (tmp_path / str(parent) / "cmdline").write_bytes(command)
+    text = (
+        "import os, sys; from pathlib import Path; from mtcil.core import processes\n"
+        "processes._parent, processes.PROC = int(sys.argv[1]), Path(sys.argv[2])\n"
+        "processes.die_with_parent = lambda parent: None\n"
+        "os.environ['DVC_STAGE'] = 'learn_steps@words'\n"
+        "processes.die_with_dvc()"
+    )
+    stage = [sys.executable, "-c", text, str(parent), str(tmp_path)]
+    done = subprocess.run(stage, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr.startswith("error: DVC has ended")) == (ends, ends)
+
+
 def test_a_forked_process_watches_for_itself():
     code = (
         "import os, time; from mtcil.core.processes import die_with_parent\n"
@@ -138,3 +165,14 @@ def test_progress_shows_how_many_runs_are_done_on_a_terminal(capsys, monkeypatch
     assert list(perform(square, [2, 3], machine(1), "base models")) == [(2, 4), (3, 9)]
     said = capsys.readouterr().err
     assert "base models:   0%" in said and "base models 2/2: 100%" in said
+
+
+def test_without_a_terminal_progress_is_lines_now_and_then(monkeypatch, capsys):
+    assert list(progress.progress(range(3), desc="short")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "SECONDS", 0.2)
+    for _ in progress.progress(range(30), desc="long"):
+        time.sleep(0.02)
+    lines = capsys.readouterr().err.split("\n")
+    assert lines.pop() == "" and all(line.startswith("long: ") for line in lines)
+    assert 2 <= len(lines) <= 6 and "30/30" in lines[-1] and "\r" not in "".join(lines)

@@ -135,6 +135,20 @@ def old_sparse(first_region: bytes) -> bytes:
     return bytes(made)
 
 
+def sparse_of_bytes(n_packed: int) -> bytes:
+    """A header that says how much of an empty file is packed."""
+    entry = tarfile.TarInfo("s.wav")
+    entry.type, entry.size = tarfile.GNUTYPE_SPARSE, n_packed
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def sparse_before_its_beginning() -> bytes:
+    """A file of two regions, the first of them before the file: the second is then far away."""
+    about = {b"map": b"-2305843009213693952,1152921504606846976,0,512", b"size": b"512"}
+    fields = b"".join(field(b"GNU.sparse." + key, value) for key, value in about.items())
+    return extra(fields) + packed("s.wav", bytes(BLOCK))
+
+
 A, B = packed("a.wav"), packed("b.wav")
 TARS = {
     "an extra header without length, taken for the end": A + extra(b"0 path=x\n") + B + END,
@@ -144,6 +158,8 @@ TARS = {
     "long names without end": packed("h", b"n\0", tarfile.GNUTYPE_LONGNAME) * 1000 + A + END,
     "a region that is not a number, taken for the end": A + old_sparse(b"zzzzzzzzzzz\0") + B + END,
     "regions that are cut off": old_sparse(b"")[: BLOCK + 100],
+    "exabytes that are not there": sparse_of_bytes(2**60) + B + END,
+    "a region before the beginning": sparse_before_its_beginning() + B + END,
     "zeros in place of a header": A + bytes(BLOCK) + packed("b.wav"),
     "two archives in one": A + END + B + END,
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """The ledger of claims: every rule and whole claims by hand."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def claim(test, numbers, **more):
         (claim("level", [90.0, 90.1, 90.2], paper=90.0), "reproduced"),
         (claim("level", [90.0, 90.1, 90.2], paper=95.0), "not reproduced"),
         (claim("level", [90.0, 90.1], paper=90.0, comparable=False), "not comparable"),
-        (claim("level", [], paper=90.0, comparable=False), "not comparable"),
+        (claim("level", [], paper=90.0, comparable=False), "not run"),
         (claim("level", [], paper=90.0), "not run"),
         (claim("above", []), "not run"),
         (claim("above", [5.0]), "too few seeds"),
@@ -642,5 +643,9 @@ def test_the_page_states_the_rules_and_holds_every_claim():
     page = ledger.markdown(table)
     assert page.startswith("# The paper's claims") and all(f"*{v}*" in page for v in Verdict)
     lines = [line for line in page.splitlines() if line.endswith("`" + " |")]
-    assert len(lines) == len(table) and {line.count(" | ") for line in lines} == {7}
+    not_run = (table["verdict"] == "not run").sum()
+    assert len(lines) == len(table) - not_run and {line.count(" | ") for line in lines} == {7}
+    listed = [line for line in page.splitlines() if re.fullmatch(r"- .*: .* \(`.+`\)", line)]
+    assert len(listed) == not_run
+    assert any("heads 5-4 take" in line and ", in the paper 1.58 (`" in line for line in listed)
     assert "| 5.50 | 5.00 [5.00, 5.00] | 3 | < 0.001 | same direction |" in page

@@ -202,6 +202,7 @@ def test_state_after_fuses_the_new_importances_into_the_old_ones():
         kept.tensors["head.bias"][:4],
         (4 * base.tensors["head.bias"] + 2 * new["head.bias"][:4]) / 6,
     )
+    assert kept.network is wider.network
     close(kept.tensors["head.bias"][4:], new["head.bias"][4:])
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from mtcil.records import measures as metrics
@@ -97,6 +98,7 @@ def test_estimate_by_hand():
 
 
 def test_one_seed_has_no_interval():
+    assert np.isnan(estimate([]).mean) and estimate([]).n == 0
     found = estimate([5.0])
     assert found.mean == 5.0 and np.isnan([found.std, found.low, found.high]).all()
 
@@ -106,6 +108,9 @@ def test_paired_difference_by_hand():
     found = paired_difference([11.0, 22.0, 33.0], [10.0, 20.0, 30.0])
     assert found.mean == pytest.approx(2.0)
     assert found.p_value == pytest.approx(0.07418, abs=1e-5)
+    # Without spread the t-test has no answer.
+    assert paired_difference([1.0, 1.0], [1.0, 1.0]).p_value == 1.0
+    assert paired_difference([2.0, 2.0], [1.0, 1.0]).p_value == 0.0
 
 
 def test_paired_difference_refuses_unequal_numbers_of_seeds():
@@ -118,6 +123,7 @@ def test_the_interval_corrected_for_resampling_by_hand():
     assert resampled_half_width(1.0, 4, 0.25) == pytest.approx(0.7071 * 3.1824, abs=1e-3)
     assert resampled_half_width(2.0, 4, 0.0) == pytest.approx(3.1824, abs=1e-3)  # as estimate's
     assert np.isnan(resampled_half_width(1.0, 1, 0.25))
+    assert resampled_half_width(1.0, 2, 0.0) == pytest.approx(12.7062 * 0.5**0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +141,17 @@ def test_the_detectable_difference_is_found_in_four_of_five_experiments():
     found = shifted.mean(axis=1) - 2.5706 * error > 0  # t(0.975, 5)
     assert found.mean() == pytest.approx(0.8, abs=0.01)
     assert np.isnan([detectable(0.0, 6), detectable(1.0, 1)]).all()
+
+
+@pytest.mark.parametrize("n", [2, 5, 10])
+def test_the_detectable_difference_has_the_stated_power_by_integration(n):
+    # Over the spread s of the sample, chi^2(n - 1) / (n - 1): the mean is clear with probability
+    # Phi(delta sqrt(n) - t s), t the critical value.
+    quantiles = (np.arange(200_000) + 0.5) / 200_000
+    spread = (stats.chi2.ppf(quantiles, n - 1) / (n - 1)) ** 0.5
+    critical = stats.t.ppf(0.975, n - 1)
+    power = stats.norm.cdf(detectable(1.0, n) * n**0.5 - critical * spread).mean()
+    assert power == pytest.approx(0.8, abs=1e-4)
 
 
 def test_holm_by_hand():

@@ -15,14 +15,15 @@ from untrained import TINY, TRAINING, network_of, state_after
 from mtcil.core.errors import UserError
 from mtcil.core.lookup import find, names
 from mtcil.learning.clips import Clips, of_labels
-from mtcil.learning.fit import Fit, Seeds, Trained
+from mtcil.learning.fit import Fit, Seeds, Trained, namespace
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import copy_state, network_from_state
+from mtcil.learning.network import backbone_of, copy_state, network_from_state
 from mtcil.learning.split import SplitData
 from mtcil.learning.steps import Cost, StepClips
 from mtcil.learning.trajectory import Plan, Run, StepResult, exemplar_budget, trajectory
 from mtcil.methods import lucir
-from mtcil.running.alone import train
+from mtcil.running.alone import _batches, train
+from mtcil.running.batches import training_copy
 from mtcil.running.jobs import method_settings
 from mtcil.settings.files import read_study
 from mtcil.settings.training import MemorySettings
@@ -498,3 +499,19 @@ def test_a_method_without_a_section_is_named():
 
 def test_the_tiny_clips_are_what_the_bytes_say():
     assert isinstance(made_data().train, Clips) and made_data().train.features[0].nbytes == CLIP
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_dropout_reaches_every_table_of_every_loss(label):
+    n_tables = 0
+    for fit in went(label)[0].fits:
+        module = training_copy(fit)
+        batch = next(_batches(fit, backbone_of(module)))
+        with_dropout = [rows for rows in vars(batch).values() if rows and rows.keep is not None]
+        for rows in with_dropout:
+            drawn, losses = rows.keep, []
+            for rows.keep in (drawn, torch.zeros_like(drawn), drawn):
+                losses.append(fit.loss(module, batch, namespace(fit.numbers), fit.choices).item())
+            assert losses[0] == losses[2] and abs(losses[0] - losses[1]) > 1e-6, fit.name
+        n_tables += len(with_dropout)
+    assert n_tables

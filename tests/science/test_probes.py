@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import NearestCentroid
 
 from mtcil.core.lookup import find, names
+from mtcil.learning.logistic import fit_logistic, largest_logit
 from mtcil.learning.probe import kept_bytes, unit
 from mtcil.learning.probing import Embedded
 from mtcil.probes import fecam, fetril, linear, ncm, ranpac, slda
@@ -116,11 +117,23 @@ def test_settings_that_make_no_sense_are_refused(name, change, message):
 # the formulas
 
 
-def test_linear_is_the_logistic_regression_over_all_clips(train, test_clips):
-    config = build(linear.Config, LOGISTIC, "linear")
-    sk = LogisticRegression(C=1.0, max_iter=500).fit(train.embeddings, train.labels)
-    predicted = linear.predict(learnt(linear, config, train), test_clips.embeddings, config)
+@pytest.mark.parametrize("strength", [1.0, 0.01])
+def test_linear_is_the_logistic_regression_over_all_clips(train, test_clips, strength):
+    config = build(linear.Config, LOGISTIC | {"strength": strength}, "linear")
+    sk = LogisticRegression(C=strength, max_iter=500).fit(train.embeddings, train.labels)
+    kept = learnt(linear, config, train)
+    np.testing.assert_allclose(kept["weights"], sk.coef_, atol=1e-5)
+    predicted = linear.predict(kept, test_clips.embeddings, config)
     np.testing.assert_array_equal(predicted, sk.predict(test_clips.embeddings))
+
+
+def test_one_class_has_one_logit():
+    config = build(linear.Config, LOGISTIC, "linear")
+    kept = fit_logistic(np.ones((4, 3)), np.zeros(4, np.int64), config)
+    assert {name: array.tolist() for name, array in kept.items()} == {
+        "weights": [[0.0, 0.0, 0.0]], "biases": [0.0],
+    }  # fmt: skip
+    assert largest_logit(kept, np.ones((2, 3))).tolist() == [0, 0]
 
 
 def test_linear_tells_two_classes_apart_as_scikit_learn_does():

@@ -1,16 +1,21 @@
 """mtcil.learning.protocol: class order, tasks, splits."""
 
+import itertools
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from mtcil.core.randomness import numpy_generator, seed_for
 from mtcil.learning.protocol import (
+    MOST_LISTED,
     _cost_of_adding,
     _divide,
     _divide_anyhow,
     _neediest,
     _seed_groups,
+    _some_subsets,
     draw_class_order,
     draw_tasks,
     split_clips,
@@ -58,6 +63,15 @@ def test_all_means_every_subset_of_two_or_more_classes_once(n_base, n_tasks):
 def test_heads_that_cannot_be_are_refused(text):
     with pytest.raises(ValueError, match=r"heads|head must|every task"):
         Heads.parse(text, 5)
+
+
+def test_where_subsets_are_too_many_to_list_some_are_drawn():
+    drawn = _some_subsets(40, 20, 6, rng())
+    assert math.comb(40, 20) > MOST_LISTED and len(set(drawn)) == 6
+    assert all(len(set(one)) == 20 and list(one) == sorted(one) for one in drawn)
+    assert {member for one in drawn for member in one} == set(range(40))
+    listed = _some_subsets(5, 2, 3, rng())
+    assert sorted(listed) == list(itertools.combinations(range(5), 2))  # all
 
 
 def many_groups(n_classes=5, n_groups=60, seed=0):

@@ -225,14 +225,39 @@ def _entries(path: Path, stream: IO[bytes], select: Select) -> Iterator[Member]:
         while (entry := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every entry
             name = None if entry.isdir() else _name_of(path, entry.name, select)
-            if name is None:
-                continue
-            if not entry.isreg():
-                raise _link(path, name)
-            # The stream stands at the content; extractfile's own layers take longer.
-            content = tar.extractfile(entry) if entry.issparse() else tar.fileobj
-            yield name, partial(_read_bounded, path, name, entry.size, cast(IO[bytes], content))
+            if name is not None:
+                if not entry.isreg():
+                    raise _link(path, name)
+                yield name, partial(_read_bounded, path, name, entry.size, _content(tar, entry))
+            _skip_to_next_header(tar)
         _check_end(cast(IO[bytes], tar.fileobj))
+
+
+def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
+    """What a file's content is read from.
+
+    Raises:
+        ReadError: a region of a sparse file is before its beginning: the next ones could then be
+            exabytes away.
+    """
+    if not entry.issparse():
+        return cast(IO[bytes], tar.fileobj)  # stands there; extractfile's own layers take longer
+    regions = cast(list[tuple[int, int]], entry.sparse)
+    if any(min(region) < 0 for region in regions):
+        raise tarfile.ReadError("a region of a sparse file cannot be negative")
+    return cast(IO[bytes], tar.extractfile(entry))
+
+
+def _skip_to_next_header(tar: tarfile.TarFile) -> None:
+    """Read on; where an archive of a kilobyte states exabytes, tarfile itself would never end.
+
+    Raises:
+        ReadError: the archive ends before.
+    """
+    stream = cast(IO[bytes], tar.fileobj)
+    while (left := tar.offset - stream.tell()) > 0:
+        if not stream.read(min(left, 1024**2)):
+            raise tarfile.ReadError("unexpected end of data")
 
 
 def _check_end(rest: IO[bytes]) -> None:

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from tqdm import tqdm
 
 from mtcil.core.errors import UserError
 from mtcil.core.files import write_text
+from mtcil.core.progress import progress
 
 ATTEMPTS = 5  # in a row that bring nothing new
 BACKOFF_SECONDS = 1.0  # before the second attempt; doubles with each
@@ -107,10 +107,7 @@ def _append(partial: Path, response: requests.Response) -> None:
     """
     start, length = size(partial), response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdecimal() else None
-    bar = tqdm(
-        total=total, initial=start, unit="B", unit_scale=True, desc=partial.stem,
-        disable=None,  # silent where stderr is not a terminal
-    )  # fmt: skip
+    bar = progress(total=total, initial=start, unit="B", unit_scale=True, desc=partial.stem)
     with partial.open("ab") as file, bar:
         for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
             file.write(chunk)

@@ -19,7 +19,6 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from mtcil.audio import features
 from mtcil.audio.archives import read_members
@@ -27,6 +26,7 @@ from mtcil.audio.source import MIN_CLIPS, ClipInfo, classes_text, clip_at
 from mtcil.audio.workers import Outcome, compute_all
 from mtcil.core.errors import UserError
 from mtcil.core.files import part_file, whole_file, write_text
+from mtcil.core.progress import progress
 from mtcil.settings.sections import DatasetSettings, FeatureSettings
 
 
@@ -120,7 +120,7 @@ def extract(
         rows = _Rows(file)
         members = _members(archive, dataset, settings, choice)
         with closing(compute_all(members, feature_settings, jobs)) as outcomes:
-            for id, outcome in tqdm(outcomes, desc=name, unit=" clips", disable=None):
+            for id, outcome in progress(outcomes, desc=name, unit=" clips"):
                 rows.add(id, outcome)
         clips = choice.in_order()
         _check_excluded_and_folds(choice, settings, archive, name)

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from tqdm import tqdm
-
 from mtcil.audio.archives import names_in, read_members, root_of
 from mtcil.audio.source import Source, source_variable
 from mtcil.core.errors import UserError
+from mtcil.core.progress import progress
 
 COLUMNS = ["name", "bytes", "checksum"]
 MOST_NAMED = 5  # files in a message, of each kind
@@ -102,7 +101,7 @@ def own_list(
     members = own_members(dataset, local)
     selected = {members.root + n for n in members.clips if dataset.clip_of(n).id not in exclude}
     files = read_members(local, selected.__contains__)
-    bar = tqdm(files, total=len(selected), desc=local.name, unit=" files", disable=None)
+    bar = progress(files, total=len(selected), desc=local.name, unit=" files")
     rows = {plain_name(name[len(members.root) :]): row_of(content) for name, content in bar}
     return dict(sorted(rows.items()))
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tqdm import tqdm
-
 from mtcil.audio.archives import read_members
 from mtcil.audio.decode import ClipError, Sound, measure
 from mtcil.audio.source import MIN_CLIPS, ClipInfo, classes_text, clip_at
 from mtcil.audio.sources import own_members, plain_name, row_of
 from mtcil.core.errors import UserError
+from mtcil.core.progress import progress
 
 MIN_CLASSES, MAX_CLASSES = 2, 100
 MOST_DAMAGED = 20  # clips that a study leaves out by name
@@ -78,7 +77,7 @@ def survey(dataset: ModuleType, local: Path, pattern: str | None) -> Survey:
     names = {members.root + name for name in members.clips}
     clips, damaged, listed = [], {}, {}
     files = read_members(local, names.__contains__)
-    for whole_name, content in tqdm(files, total=len(names), unit=" files", disable=None):
+    for whole_name, content in progress(files, total=len(names), unit=" files"):
         name = whole_name[len(members.root) :]
         clip = clip_at(dataset, name, pattern)
         assert clip is not None  # noqa: S101

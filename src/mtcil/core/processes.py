@@ -7,12 +7,13 @@ import signal
 import sys
 import threading
 import time
-
-import joblib
+from pathlib import Path
 
 IS_GLIBC = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
 
-_parent = os.getppid()  # taken now, because the following imports take seconds
+PROC = Path("/proc")  # Linux
+
+_parent = os.getppid()  # taken now, because the imports of a stage take seconds
 _watching: set[int] = set()  # this process; after a fork also its parent, but not its thread
 
 
@@ -45,7 +46,22 @@ def die_with_dvc() -> None:
     run the same stage a second time, in parallel.
     """
     if "DVC_STAGE" in os.environ:
+        if _is_orphan():
+            print("error: DVC has ended, so its stage ends too.", file=sys.stderr, flush=True)
+            os._exit(1)
         die_with_parent(_parent)
+
+
+def _is_orphan() -> bool:
+    """Whether DVC ended while Python started: process 1 or a desktop's systemd is the parent then.
+
+    In a container DVC may be process 1 itself.
+    """
+    try:
+        command = (PROC / str(_parent) / "cmdline").read_bytes().lower()
+    except OSError:
+        command = b""
+    return (_parent == 1 or b"systemd" in command) and b"dvc" not in command
 
 
 def start_worker(parent: int) -> None:
@@ -59,6 +75,8 @@ def jobs_at_once(jobs: int) -> int:
 
     A container, a batch system or `taskset` may allow fewer cores than the machine has.
     """
+    import joblib  # here, because `_parent` must be taken before what takes long
+
     return jobs or joblib.cpu_count()
 
 

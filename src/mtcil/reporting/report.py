@@ -56,11 +56,12 @@ SECTIONS: dict[str, dict[str, str]] = {
         "ledger": "Bytes kept from step to step",
     },
 }
+FOLDED = "Not run, or too few seeds"  # opened by a click
 VERDICTS = {
     "What held": (Verdict.REPRODUCED, Verdict.SAME_DIRECTION),
     "What did not hold": (Verdict.NOT_REPRODUCED, Verdict.CONTRADICTED),
     "Not comparable with the paper's numbers": (Verdict.NOT_COMPARABLE,),
-    "Not run, or too few seeds": (Verdict.NOT_RUN, Verdict.TOO_FEW),
+    FOLDED: (Verdict.NOT_RUN, Verdict.TOO_FEW),
 }
 DPI, CSS_DPI = 150, 96  # of the pictures, and of a pixel in CSS
 
@@ -113,6 +114,7 @@ def render(
         best=best_methods(tables["methods"]),
         sections=sections(pages, pictures),
         claims=claims_by_verdict(claims),
+        folded=FOLDED,
         datasets=datasets,
         provenance=provenance,
         seeds=ranges(study.seeds),

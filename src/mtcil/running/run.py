@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mtcil.core.errors import UserError
 from mtcil.core.files import remove_parts, write_text
 from mtcil.core.lookup import find
+from mtcil.core.progress import progress
 from mtcil.core.randomness import numpy_generator
 from mtcil.learning.base_step import BasePlan, base_clips, learn_base
 from mtcil.learning.clips import Clips
@@ -281,10 +282,10 @@ def perform_as_fleets(
             trainings = {i: begin(job, load) for i, job in enumerate(part)}
             for i, result in follow_all(trainings, bar.update):
                 done += 1
-                bar.set_description(f"{title} {done}/{n_jobs}")
+                bar.set_description(f"{title} {done}/{n_jobs}", refresh=False)
                 yield part[i], end(part[i], result)
 
 
 def _bar(total: int, title: str) -> "tqdm[Any]":
     """A progress bar that counts the sizes of jobs: updates, or one per job."""
-    return tqdm(desc=title, total=total, unit_scale=True, disable=None)
+    return progress(desc=title, total=total, unit_scale=True)

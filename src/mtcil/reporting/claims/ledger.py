@@ -95,10 +95,16 @@ def markdown(ledger: pd.DataFrame) -> str:
     about, rules = (verdicts.__doc__ or "\n\n").split("\n\n", 1)
     parts = ["# The paper's claims", f"{about}\n\n{rules.strip()}", "## Verdicts", _tally(ledger)]
     for (dataset, split), rows in ledger.groupby(["dataset", "split"], sort=False):
-        apart = rows["verdict"] == Verdict.NOT_COMPARABLE
-        parts += [f"## {dataset}, split {split}", _lines(rows[~apart])]
+        not_run, apart = (rows["verdict"] == v for v in (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE))
+        tested = ~not_run & ~apart
+        parts.append(f"## {dataset}, split {split}")
+        if tested.any():
+            parts.append(_lines(rows[tested]))
         if apart.any():
             parts += ["Numbers that these data cannot be held against:", _lines(rows[apart])]
+        if not_run.any():
+            parts += ["Not run; in brackets, the records or rows that each needs:"]
+            parts += [_names(rows[not_run])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -117,6 +123,14 @@ def _lines(ledger: pd.DataFrame) -> str:
         [*line.values(), f"`{where}`"] for line, where in zip(lines, ledger["where"], strict=True)
     ]
     return _table([*lines[0], "where"] if lines else [], rows)
+
+
+def _names(ledger: pd.DataFrame) -> str:
+    lines = []
+    for row in ledger.to_dict("records"):
+        paper = "" if pd.isna(row["paper"]) else f", in the paper {_number(row['paper'])}"
+        lines.append(f"- {row['source']}: {row['claim']}{paper} (`{row['where']}`)")
+    return "\n".join(lines)
 
 
 def cells_of(row: Mapping[Any, Any]) -> dict[str, str]:

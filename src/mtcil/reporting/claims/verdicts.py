@@ -83,10 +83,10 @@ class Claim:
 
 def judge(claim: Claim, found: Estimate | None) -> Verdict:
     """Apply the rules above; `found` is the estimate of the claim's numbers, if any."""
-    if claim.test == "level" and not claim.comparable:
-        return Verdict.NOT_COMPARABLE
     if found is None:
         return Verdict.NOT_RUN
+    if claim.test == "level" and not claim.comparable:
+        return Verdict.NOT_COMPARABLE
     if found.n < (FEWEST_ROUNDS if claim.by_round else FEWEST_SEEDS):
         return Verdict.TOO_FEW
     low, high = found.low - claim.null, found.high - claim.null
