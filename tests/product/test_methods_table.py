@@ -215,7 +215,9 @@ def test_pictures_place_methods_where_their_numbers_are():
     assert {line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"} == {81, 82}
     memory = drawn("methods_memory", methods_memory.table(STUDY, RECORDS)).axes[0]
     places = {"ccil": (0.9, 62), "icarl": (0.924, 64), "joint": (9.1, 81)}
-    assert {text.get_text() for text in memory.texts} == set(places)
+    listed, *numbers = (text.get_text() for text in memory.texts)
+    named = dict(line.split() for line in listed.splitlines())
+    assert list(named) == numbers == ["1", "2", "3"] and set(named.values()) == set(places)
     assert marks(memory) >= set(places.values())
     both = drawn("methods_old_new", methods_old_new.table(STUDY, RECORDS)).axes[0]
     assert (49, 67) in marks(both)

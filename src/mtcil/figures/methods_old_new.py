@@ -8,28 +8,31 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mtcil.reporting.comparison import BOUNDS, bases_of, measured, names_of, title_of
-from mtcil.reporting.labels import name_points
+from mtcil.reporting.labels import list_names, name_points
 from mtcil.reporting.style import PAPER, draw_point, new_figure
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per dataset: the diagonal, and a point per method, from the single task's base."""
     panels = [single for single, _ in bases_of(table)]
-    figure, axes = new_figure(len(panels), height=5.0, width=4.6)
+    figure, axes = new_figure(len(panels), height=5.0, width=5.8)
+    numbers = []
     for axis, part in zip(axes, panels, strict=True):
         old, new = (measured(part, name) for name in ("old", "new"))
         for method in old.index:
             x, y = old.loc[method], new.loc[method]
             bars = [[[c["mean"] - c["low"]], [c["high"] - c["mean"]]] for c in (x, y)]
             draw_point(axis, x["mean"], y["mean"], method in BOUNDS, xerr=bars[0], yerr=bars[1])
-        axis.set_xlim(-3, 103)  # percent; a wider interval is cut
-        axis.set_ylim(-3, 103)
-        axis.axline((0, 0), slope=1, color=PAPER, linewidth=1, ls="--")
+        lowest = max(-3, min(old["low"].min(), new["low"].min()) - 3)
+        axis.set_xlim(lowest, 103)  # percent; a wider interval is cut
+        axis.set_ylim(lowest, 103)
+        axis.axline((100, 100), slope=1, color=PAPER, linewidth=1, ls="--")
         axis.set_title(f"{title_of(part)}, {names_of(part)}")
         axis.set_xlabel("accuracy of old classes, %\n(incremental steps; bar: 95 % CI)")
         axis.set_ylabel("accuracy of new classes, %")
+        numbers.append(list_names(axis, list(old.index)))
     figure.draw_without_rendering()  # settles the layout
-    for axis, part in zip(axes, panels, strict=True):
+    for axis, part, of_methods in zip(axes, panels, numbers, strict=True):
         old, new = (measured(part, name)["mean"] for name in ("old", "new"))
-        name_points(axis, list(zip(old, new, strict=True)), list(old.index))
+        name_points(axis, list(zip(old, new, strict=True)), of_methods)
     return figure

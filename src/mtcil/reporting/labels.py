@@ -5,8 +5,16 @@ from collections.abc import Sequence
 from adjustText import adjust_text
 from matplotlib.axes import Axes
 
-FONT_SIZE = 7.0  # points
+FONT_SIZE, LIST_SIZE = 7.0, 8.0  # points: beside a point, beside the axes
 ROUNDS = 2000  # iterations; not a time limit, so that a picture always has the same bytes
+
+
+def list_names(axis: Axes, names: Sequence[str]) -> list[str]:
+    """Write a numbered list of names beside the axes; return the numbers, for `name_points`."""
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    lines = [f"{number}  {name}" for number, name in zip(numbers, names, strict=True)]
+    axis.text(1.03, 1.0, "\n".join(lines), transform=axis.transAxes, va="top", fontsize=LIST_SIZE)
+    return numbers
 
 
 def name_points(axis: Axes, points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
