@@ -77,7 +77,7 @@ fuzz: $(STAMP) $(EXTRA_VENV)/.installed  ## Look for input that breaks the reade
 		PYTHONPATH="src:$$(echo $(VENV)/lib/python*/site-packages)" \
 		$(EXTRA_VENV)/bin/python -W ignore fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
 
-mutants: $(STAMP) $(EXTRA_VENV)/.installed  ## Change the scientific core, a piece at a time, and count what no test notices (an hour).
+mutants: $(STAMP) $(EXTRA_VENV)/.installed  ## Change the scientific core, a piece at a time, and count what no test notices (20 minutes).
 	rm -rf mutants
 	mkdir -p mutants/demo mutants/studies/development
 	export PYTHONPATH="$$(echo $(CURDIR)/$(VENV)/lib/python*/site-packages)" && \
