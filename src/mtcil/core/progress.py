@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-SECONDS = 60  # between lines where there is no terminal; what takes less time prints none
+SECONDS = 60  # between lines where there is no terminal; work done sooner prints no line
 
 
 def progress(*items: Any, **options: Any) -> "tqdm[Any]":

@@ -1,5 +1,7 @@
 """Which classes are taken for which after the last step, over the clips of all seeds."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,7 +11,8 @@ from matplotlib.image import AxesImage
 
 from mtcil.reporting.style import base_text, new_grid
 
-INCHES_PER_CLASS, MARGIN = 0.22, 2.0
+INCHES_PER_CLASS, MARGIN = 0.22, 2.0  # the margin holds names of 16 letters
+INCHES_PER_LETTER = 0.1
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -19,7 +22,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """
     places = [place for _, place in table.groupby(["dataset", "split"], sort=False)]
     rows = [[part for _, part in place.groupby("base", sort=False)] for place in places]
-    inches = [MARGIN + INCHES_PER_CLASS * place["true_class"].nunique() for place in places]
+    inches = [_inches(place["true_class"].unique()) for place in places]
     n_columns = max(map(len, rows))
     figure, grid = new_grid(len(rows), n_columns, heights=inches)
     figure.set_size_inches(1.2 + n_columns * max(inches), sum(inches))
@@ -35,6 +38,13 @@ def draw(table: pd.DataFrame) -> Figure:
         label="clips of the true class, %\n(square-root scale)",
     )  # fmt: skip
     return figure
+
+
+def _inches(names: Iterable[str]) -> float:
+    """Width and height of a panel for these classes, their names included."""
+    lengths = list(map(len, names))
+    more = max(0, max(lengths) - 16)
+    return MARGIN + INCHES_PER_CLASS * len(lengths) + INCHES_PER_LETTER * more
 
 
 def _draw_panel(axis: Axes, part: pd.DataFrame) -> AxesImage:

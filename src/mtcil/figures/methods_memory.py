@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mtcil.reporting.comparison import BOUNDS, bases_of, names_of, title_of
-from mtcil.reporting.labels import list_names, name_points
+from mtcil.reporting.labels import number_points
 from mtcil.reporting.style import draw_point, new_figure
 
 LINEAR_BELOW = 10.0  # kB; linear here, so that methods that keep nothing can be shown
@@ -14,7 +14,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """A panel per dataset: a point per method, from the single task's base."""
     panels = [single for single, _ in bases_of(table)]
     figure, axes = new_figure(len(panels), height=5.0, width=5.8)
-    numbers = []
+    points = []
     for axis, part in zip(axes, panels, strict=True):
         for method, line in part.set_index("method").iterrows():
             bars = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
@@ -25,9 +25,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.set_title(f"{title_of(part)}, {names_of(part)}")
         axis.set_xlabel(f"kept for the last step, kB (linear below {LINEAR_BELOW:.0f})")
         axis.set_ylabel("average accuracy, %\n(incremental steps; bar: 95 % CI)")
-        numbers.append(list_names(axis, list(part["method"])))
-    figure.draw_without_rendering()  # settles the layout
-    for axis, part, of_methods in zip(axes, panels, numbers, strict=True):
-        points = list(zip(part["bytes"] / 1000, part["mean"], strict=True))
-        name_points(axis, points, of_methods)
+        places = zip(part["bytes"] / 1000, part["mean"], strict=True)
+        points.append((axis, dict(zip(part["method"], places, strict=True))))
+    number_points(figure, points)
     return figure

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mtcil.reporting.comparison import BOUNDS, bases_of, measured, names_of, title_of
-from mtcil.reporting.labels import list_names, name_points
+from mtcil.reporting.labels import number_points
 from mtcil.reporting.style import PAPER, draw_point, new_figure
 
 
@@ -16,7 +16,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """A panel per dataset: the diagonal, and a point per method, from the single task's base."""
     panels = [single for single, _ in bases_of(table)]
     figure, axes = new_figure(len(panels), height=5.0, width=5.8)
-    numbers = []
+    points = []
     for axis, part in zip(axes, panels, strict=True):
         old, new = (measured(part, name) for name in ("old", "new"))
         for method in old.index:
@@ -30,9 +30,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.set_title(f"{title_of(part)}, {names_of(part)}")
         axis.set_xlabel("accuracy of old classes, %\n(incremental steps; bar: 95 % CI)")
         axis.set_ylabel("accuracy of new classes, %")
-        numbers.append(list_names(axis, list(old.index)))
-    figure.draw_without_rendering()  # settles the layout
-    for axis, part, of_methods in zip(axes, panels, numbers, strict=True):
-        old, new = (measured(part, name)["mean"] for name in ("old", "new"))
-        name_points(axis, list(zip(old, new, strict=True)), of_methods)
+        places = zip(old["mean"], new["mean"], strict=True)
+        points.append((axis, dict(zip(old.index, places, strict=True))))
+    number_points(figure, points)
     return figure

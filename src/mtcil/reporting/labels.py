@@ -1,20 +1,30 @@
 """Labels next to points, without overlap."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adjustText import adjust_text
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 FONT_SIZE, LIST_SIZE = 7.0, 8.0  # points: beside a point, beside the axes
 ROUNDS = 2000  # iterations; not a time limit, so that a picture always has the same bytes
 
 
-def list_names(axis: Axes, names: Sequence[str]) -> list[str]:
-    """Write a numbered list of names beside the axes; return the numbers, for `name_points`."""
-    numbers = [str(number) for number in range(1, len(names) + 1)]
-    lines = [f"{number}  {name}" for number, name in zip(numbers, names, strict=True)]
-    axis.text(1.03, 1.0, "\n".join(lines), transform=axis.transAxes, va="top", fontsize=LIST_SIZE)
-    return numbers
+def number_points(
+    figure: Figure, panels: Sequence[tuple[Axes, Mapping[str, tuple[float, float]]]]
+) -> None:
+    """Number each panel's points, {name: (x, y)}, and list the names beside the axes.
+
+    Call this last: numbers are placed in page coordinates.
+    """
+    for axis, points in panels:
+        lines = [f"{number}  {name}" for number, name in enumerate(points, start=1)]
+        text = "\n".join(lines)
+        axis.text(1.03, 1.0, text, transform=axis.transAxes, va="top", fontsize=LIST_SIZE)
+    figure.draw_without_rendering()  # settles the layout
+    for axis, points in panels:
+        numbers = [str(number) for number in range(1, len(points) + 1)]
+        name_points(axis, list(points.values()), numbers)
 
 
 def name_points(axis: Axes, points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mtcil.reporting.fonts import drawn_with_every_font
 from mtcil.reporting.inference import both_of_two
 from mtcil.settings.study import CEILING
 from mtcil.settings.study import MULTITASK as MULTITASK_BASE
@@ -66,7 +67,8 @@ def percent_axis(axis: Axes, which: Literal["x", "y"] = "y") -> None:
 def png_of(figure: Figure) -> bytes:
     """The figure as a PNG of 256 colours: a third of the size, and a drawing needs no more."""
     drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
+    with drawn_with_every_font(figure):
+        figure.savefig(drawn, format="png")
     with Image.open(drawn) as image:
         image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
             small, format="PNG", optimize=True

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from tqdm import tqdm
 
 from mtcil.core.errors import UserError
 from mtcil.core.files import remove_parts, write_text
@@ -246,12 +245,12 @@ def perform(
     """Yield results as jobs finish, with a progress bar; without jobs, no worker is started.
 
     Args:
-        size: of a job, for the remaining time of the bar.
+        size: of a job, for the remaining time of the bar: its updates, or 1.
     """
     if not jobs:
         return
     results = run_all(function, [(job,) for job in jobs], machine)
-    with _bar(sum(map(size, jobs)), title) as bar:
+    with progress(desc=title, total=sum(map(size, jobs)), unit_scale=True) as bar:
         for done, (job, result) in enumerate(results, start=1):
             bar.set_description(f"{title} {done}/{len(jobs)}", refresh=False)
             bar.update(size(job))
@@ -269,7 +268,8 @@ def perform_as_fleets(
 
     jobs = sorted(jobs, key=lambda job: job.likeness())
     n_jobs, done = len(jobs), 0
-    with _bar(sum(job.size() for job in jobs), title) as bar:
+    updates = sum(job.size() for job in jobs)
+    with progress(desc=title, total=updates, unit_scale=True) as bar:
         while jobs:
             n = n_at_once(jobs[0].data_bytes())
             part, jobs = jobs[:n], jobs[n:]
@@ -284,8 +284,3 @@ def perform_as_fleets(
                 done += 1
                 bar.set_description(f"{title} {done}/{n_jobs}", refresh=False)
                 yield part[i], end(part[i], result)
-
-
-def _bar(total: int, title: str) -> "tqdm[Any]":
-    """A progress bar that counts the sizes of jobs: updates, or one per job."""
-    return progress(desc=title, total=total, unit_scale=True)
