@@ -2,7 +2,7 @@
 
 `train_base` and `learn_steps` of single task and multitask run whole, one seed, on as many clips as
 the datasets have. All else is an estimate: a twentieth of the updates of each kind of run is timed
-and scaled. On a CPU with two cores it takes about 30 minutes, and 3 GB of disk for a while.
+and scaled, several kinds at once as runs are trained. It needs 3 GB of disk for a while.
 """
 
 import os

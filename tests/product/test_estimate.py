@@ -23,14 +23,29 @@ def study(tmp_path_factory):
 def test_costs_by_hand(study, monkeypatch):
     study, bases = study
     singles = [base for base in bases if base.name.base == "single"]
-    runs = run_jobs(study, singles, [Variant("ccil", 12), Variant("replay", 12)])
+    variants = [Variant("ccil", 12), Variant("replay", 12), Variant("replay", 16)]
+    runs = run_jobs(study, singles, variants)
     timed = []
     monkeypatch.setattr(estimate, "seconds_of", lambda job, *_: timed.append(job) or 3.0)
-    # Two seeds of 4 updates; two seeds, two methods, two steps of 2 + 2 updates.
-    assert cost_of(singles, None) == Cost(2, 2 * 4, 2 * 3.0)
-    assert cost_of(runs, None) == Cost(4, 4 * 2 * 4, 4 * 3.0)
-    assert len(timed) == 1 + 2  # each kind of run once
+    # Two seeds of 4 updates; two seeds, three variants, two steps of 2 + 2 updates.
+    assert cost_of(singles, None, study.machine) == Cost(2, 2 * 4, 2 * 3.0)
+    assert cost_of(runs, None, study.machine) == Cost(6, 6 * 2 * 4, 6 * 3.0)
+    assert len(timed) == 1 + 2  # each kind of run once, whatever the number of exemplars
     assert sum_of([Cost(1, 2, 3.0), Cost(10, 20, 30.0)]) == Cost(11, 22, 33.0)
+
+
+def test_kinds_are_timed_side_by_side_as_runs_are_trained(study, monkeypatch):
+    study, bases = study
+    asked = []
+
+    def run_all(function, tasks, machine):
+        asked.append((len(tasks), machine))
+        return [function(*task) for task in tasks]
+
+    monkeypatch.setattr(estimate, "seconds_of", lambda *_: 1.0)
+    monkeypatch.setattr(estimate, "run_all", run_all)
+    cost_of(bases, None, study.machine)
+    assert asked == [(len({base.name for base in bases}), study.machine)]
 
 
 def test_base_models_and_runs_are_counted_once_by_the_first_stage_that_needs_them(

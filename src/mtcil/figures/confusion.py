@@ -13,6 +13,7 @@ from mtcil.reporting.style import base_text, new_grid
 
 INCHES_PER_CLASS, MARGIN = 0.22, 2.0  # the margin holds names of 16 letters
 INCHES_PER_LETTER = 0.1
+INCHES_OF_SCALE = 1.1  # so that its numbers do not touch; shorter only if there is less room
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -33,8 +34,10 @@ def draw(table: pd.DataFrame) -> Figure:
             used.append(axis)
         for axis in axes[len(parts) :]:
             axis.remove()
+    squares = INCHES_PER_CLASS * sum(place["true_class"].nunique() for place in places)
+    share = float(np.clip(INCHES_OF_SCALE / squares, 0.5, 1.0))
     figure.colorbar(
-        image, ax=used, shrink=0.5, aspect=25 * len(rows), ticks=[0, 1, 5, 20, 50, 100],
+        image, ax=used, shrink=share, aspect=25 * len(rows), ticks=[0, 1, 5, 20, 50, 100],
         label="clips of the true class, %\n(square-root scale)",
     )  # fmt: skip
     return figure

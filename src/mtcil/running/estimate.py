@@ -19,9 +19,10 @@ from mtcil.running import alone
 from mtcil.running.base_jobs import BaseJob
 from mtcil.running.device import prepare_worker
 from mtcil.running.jobs import RunJob
+from mtcil.running.parallel import run_all
 from mtcil.running.run import base_training
 from mtcil.running.together import train_together
-from mtcil.settings.sections import DatasetSettings, FeatureSettings
+from mtcil.settings.sections import DatasetSettings, FeatureSettings, MachineSettings
 from mtcil.settings.study import Study
 
 UPDATES = 8  # timed updates of each phase
@@ -44,22 +45,41 @@ class Cost:
 
 
 def cost_of(
-    jobs: Sequence[BaseJob] | Sequence[RunJob], features: FeatureSettings, share: float = 0.0
+    jobs: Sequence[BaseJob] | Sequence[RunJob],
+    features: FeatureSettings,
+    machine: MachineSettings,
+    share: float = 0.0,
 ) -> Cost:
     """Cost of the jobs of one dataset; each kind of job is timed once.
+
+    Kinds are timed as runs are trained: several at once on a CPU, where each then is slower than
+    alone, because they share memory and caches.
 
     Args:
         share: share of each phase's updates to time, at least `UPDATES` updates.
     """
-    seconds: dict[str, float] = {}
-    for job in jobs:
-        if job.likeness() not in seconds:
-            seconds[job.likeness()] = seconds_of(job, features, share)
+    tasks = [(job, features, share) for job in {kind_of(job): job for job in jobs}.values()]
+    on_gpu = any((job.base if isinstance(job, RunJob) else job).is_on_gpu for job in jobs)
+    timed = (_timed_kind(*task) for task in tasks)
+    seconds = dict(timed if on_gpu else run_all(_timed_kind, tasks, machine))
     return Cost(
         runs=len(jobs),
         updates=sum(job.size() for job in jobs),
-        seconds=sum(seconds[job.likeness()] for job in jobs),
+        seconds=sum(seconds[kind_of(job)] for job in jobs),
     )
+
+
+def kind_of(job: BaseJob | RunJob) -> str:
+    """Jobs of equal text take the same time: the number of exemplars makes no difference."""
+    if isinstance(job, BaseJob):
+        return job.likeness()
+    return f"{job.plan.method} {job.plan.config} {job.plan.training}"
+
+
+def _timed_kind(
+    job: BaseJob | RunJob, features: FeatureSettings, share: float
+) -> tuple[str, float]:
+    return kind_of(job), seconds_of(job, features, share)
 
 
 def sum_of(costs: Sequence[Cost]) -> Cost:
@@ -95,7 +115,7 @@ def print_costs(study: Study, stages: Iterable[ModuleType], share: float = 0.0) 
             seen |= {*jobs, *bases}
             features = study.features[study.datasets[name].features]
             parts = list(jobs.values()), own
-            costs.append(sum_of([cost_of(part, features, share) for part in parts]))
+            costs.append(sum_of([cost_of(part, features, study.machine, share) for part in parts]))
             print(line(stage.__name__, name, costs[-1]), flush=True)
     total = sum_of(costs)
     print(line("all", "", total))
@@ -167,9 +187,9 @@ def _seconds_by_step(runs: Sequence[Training[Any]], share: float) -> dict[int, f
             step, updates = fits[0].seeds.step, fits[0].phase.updates
             _timed(fits, 2)  # warm-up
             n = max(UPDATES, round(share * updates))
-            once, _ = _timed(fits, n)
-            twice, trained = _timed(fits, 2 * n)
-            seconds[step] = seconds.get(step, 0.0) + max(twice - once, 0.0) / n * updates
+            few, _ = _timed(fits, UPDATES)
+            more, trained = _timed(fits, UPDATES + n)
+            seconds[step] = seconds.get(step, 0.0) + max(more - few, 0.0) / n * updates
             fits = [run.send(one) for run, one in zip(runs, trained, strict=True)]
     except StopIteration:
         pass
