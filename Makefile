@@ -32,7 +32,7 @@ demo: $(STAMP)  ## A first result from synthesized words (about a minute on two 
 		"from those in git: the last bits of floating-point results differ on CPUs without AVX2 and on" \
 		"\nother systems than Linux (RESULTS.md). This restores them: git checkout -- demo"}'
 	@echo "\nPage:   demo/report.html\nFigure: demo/plots/gain.png"
-	@echo "Next:   cd demo && dvc exp run -S exemplars=200"
+	@echo "Next:   . $(VENV)/bin/activate && cd demo && dvc exp run -S exemplars=200"
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
@@ -102,4 +102,4 @@ plots-page: $(STAMP)  ## Rebuild the page of `dvc plots`, after an upgrade of DV
 	$(BIN)/python .dvc/page/build.py
 
 clean-checkpoints:  ## Remove finished runs that killed stages left outside the records.
-	rm -rf .checkpoints $(addsuffix /.checkpoints,$(STUDIES))
+	rm -f .checkpoints/*.json* $(addsuffix /.checkpoints/*.json*,$(STUDIES))

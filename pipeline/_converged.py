@@ -23,7 +23,7 @@ def main(study: Study) -> None:
     titles = ("updates", "base step", "gain", "later", "gain")
     print(f"{'dataset':16}", *map(str.rjust, titles, (8, 10, 13, 10, 13)))
     for dataset in study.base_models:
-        with tempfile.TemporaryDirectory() as models:
+        with tempfile.TemporaryDirectory(prefix=".", dir=".") as models:  # all machines read it
             folders = Folders(FEATURES / dataset, Path(models), CHECKPOINTS)
             seeds = range(first, first + N_SEEDS)
             found = with_lengths(study, dataset, folders, seeds, LENGTHS)

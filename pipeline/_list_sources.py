@@ -6,6 +6,7 @@ from pathlib import Path
 from _study import SOURCES, run
 from mtcil.audio.source import source_variable
 from mtcil.audio.sources import list_text, official_list, own_list
+from mtcil.core.errors import UserError
 from mtcil.core.files import write_text
 from mtcil.core.lookup import find
 from mtcil.settings.study import Study
@@ -17,7 +18,13 @@ def main(study: Study) -> None:
         dataset, local = find("datasets", settings.kind), os.environ.get(source_variable(name))
         file = SOURCES / f"{name}.csv"
         if local:
-            rows = own_list(dataset, Path(local).expanduser(), settings.exclude)
+            folder = Path(local).expanduser().absolute()
+            rows = own_list(dataset, folder, settings.exclude)
+            if not rows:
+                raise UserError(
+                    f"{folder} holds no clip of {name}; {file} is left as it is. Set "
+                    f"{source_variable(name)} to the absolute path of their folder or archive."
+                )
         elif dataset.SOURCE is None and not hasattr(dataset, "make") and file.exists():
             print(f"{file}: left as it is. To write it again, set {source_variable(name)}.")
             continue

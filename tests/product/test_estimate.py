@@ -1,6 +1,7 @@
 """`make estimate`: what a study costs, before anything of it is there."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -98,6 +99,28 @@ def test_it_runs_before_there_are_features_and_leaves_nothing(tmp_path):
     assert re.match(r"Hours are of one core; with 1 jobs at once about", lines[-1])
     n_runs = sum(int(found[name][2]) for name in found if name in ROOT_STAGES)
     assert found["all"][1] == str(n_runs)
+
+
+def test_datasets_that_differ_in_their_clips_are_all_counted(tmp_path):
+    values = params(".")
+    for section in values:
+        if isinstance(values[section], dict) and "words" in values[section]:
+            values[section]["more"] = values[section]["words"]
+    write_params(tmp_path, values)
+    lines = [line.split() for line in run_stage(tmp_path, "_estimate").stdout.splitlines()]
+    rows = {tuple(line[:2]): line[2:4] for line in lines if len(line) > 3}
+    assert rows["train_base", "more"] == rows["train_base", "words"] == ["6", "30"]
+
+
+def test_a_study_of_a_base_step_only_is_estimated(study):
+    settings, (base, *_) = study
+    features = settings.features[settings.datasets["words"].features]
+    classes = base.dataset.classes[:3]
+    alone = replace(base, dataset=replace(base.dataset, classes=classes, steps=(3,)))
+    assert seconds_of(alone, features, 0.0) > 0
+    (job,) = run_jobs(settings, [base], [Variant("ccil", 12)])
+    job = replace(job, base=alone, plan=replace(job.plan, steps=(3,)))
+    assert seconds_of(job, features, 0.0) == 0
 
 
 ROOT_STAGES = {path.stem for path in (ROOT / "pipeline").glob("[a-z]*.py")}

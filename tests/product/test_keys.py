@@ -576,6 +576,7 @@ def package(tmp_path, monkeypatch, study) -> Path:
     for module in (jobs_of_bases, jobs):
         monkeypatch.setattr(module, "code_digest", keys.code_digest)
     yield copied
+    keys.functions_digest.cache_clear()
     keys.code_of.cache_clear()
     keys.code_digest.cache_clear()
 
@@ -623,6 +624,34 @@ def test_a_key_changes_only_with_code_that_the_run_reaches(study, files, package
     assert len(others) > 70 and package / "methods" / "icarl.py" in others
     assert after_adding("\nhere = 1\n", others, study, files) == (base, steps)
     assert after_adding("\n\n# a remark\n", of_steps, study, files) == (base, steps)
+
+
+BEGINS = {  # file, a change of the code in it, and the keys that this code is part of
+    "tasks": ("run.py", "draw_tasks(job.heads, n_base", "draw_tasks(job.heads, 1 + n_base", "bsp"),
+    "split": ("run.py", "job.split, job.seed, device", "job.split, 1 + job.seed, device", "bsp"),
+    "seed": ("run.py", "plan, method, base.seed)", "plan, method, 1 + base.seed)", "s"),
+    "process": ("device.py", "set_flush_denormal(True)", "set_flush_denormal(False)", "bsp"),
+    "probe": ("probe.py", "dataset.steps, base.seed)", "dataset.steps, 1 + base.seed)", "p"),
+    "order of work": ("run.py", "if not jobs:", "if not [*jobs]:", ""),
+    "remark": ("run.py", "plan = BasePlan(", "plan = BasePlan(  # why", ""),
+}
+
+
+@pytest.mark.parametrize("case", BEGINS)
+def test_the_functions_that_begin_a_run_are_part_of_its_key(study, files, package, case):
+    name, code, other, wanted = BEGINS[case]
+    file = package / "running" / name
+
+    def found():
+        keys.functions_digest.cache_clear()
+        probes = keys_of(probe_jobs({"ncm": {}}, bases_of(study, files)))
+        return {"b": base_keys(study, files), "s": step_keys(study, files), "p": probes}
+
+    before, text = found(), file.read_text("utf-8")
+    assert text.count(code) == 1
+    file.write_text(text.replace(code, other), "utf-8")
+    now = found()
+    assert {kind for kind in before if now[kind] != before[kind]} == set(wanted)
 
 
 def test_the_code_of_parts_is_in_the_keys_of_the_base_models_that_use_it(study, files, package):

@@ -115,6 +115,7 @@ LAYOUTS = {
     "one class": (["cat/1.wav", "cat/2.wav"], r"Found 0 such folders .* 2 \.wav"),
     "no sound": (["cat/1.m4a", "dog/1.m4a"], r"2 \.m4a"),
     "one clip": ([*clips("cat", "dog"), "owl/1.wav"], r"Too few: owl 1\."),
+    "a space at the end": (clips("cat", "dog "), "the folder 'dog ' cannot be a class"),
     "case": (clips("cat", "Cat", "dog"), "the folders Cat, cat differ only in case"),
     "101 classes": (clips(*(f"c{k}" for k in range(101)), n=1), "holds 101 classes, more than 100"),
 }
@@ -250,6 +251,8 @@ BAD = {
     "no name": (("", "x", None), "NAME is missing"),
     "no audio": (("birds", "", None), "AUDIO is missing"),
     "an umlaut": (("vögel", "x", None), "NAME=vögel cannot be used"),
+    "a word of YAML": (("null", "x", None), "NAME=null cannot be used"),
+    "a word of YAML in capitals": (("NO", "x", None), "NAME=NO cannot be used"),
     "a path": (("../x", "x", None), "cannot be used"),
     "a dot": (("v0.1", "x", None), "cannot be used"),
     "a pattern without a group": (("birds", "x", "^a"), "one pair of parentheses"),

@@ -1,13 +1,16 @@
 """The same results for any number of jobs; no orphans."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from types import SimpleNamespace
 
 import pytest
+from distributed import KilledWorker
 
 from mtcil.core import progress
 from mtcil.core.errors import UserError
@@ -39,6 +42,25 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     nowhere = MachineSettings("cpu", 0, "dask", "tcp://login1:8786", False)
     with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp:.*8786. Start it"):
         list(run_all(square, [(1,)], nowhere))
+
+
+@pytest.mark.parametrize("address", ["login1", "http://login1:8786", "tcp://localhost:abc"])
+def test_an_address_that_is_none_is_named(address):
+    nowhere = MachineSettings("cpu", 0, "dask", address, False)
+    with pytest.raises(UserError, match=f"no Dask scheduler answers at {address}"):
+        list(run_all(square, [(1,)], nowhere))
+
+
+def test_workers_that_end_again_and_again_are_a_message(monkeypatch):
+    def killed(*_, **__):
+        raise KilledWorker("square", SimpleNamespace(address="tcp://a:1"), 3)
+        yield
+
+    client = SimpleNamespace(submit=lambda *_, **__: None)
+    monkeypatch.setattr("dask.distributed.Client", lambda _: contextlib.nullcontext(client))
+    monkeypatch.setattr("dask.distributed.as_completed", killed)
+    with pytest.raises(UserError, match=r"the workers of tcp://a:1 .* ended .* Start them again"):
+        list(run_all(square, [(1,)], MachineSettings("cpu", 0, "dask", "tcp://a:1", False)))
 
 
 def fail(x):

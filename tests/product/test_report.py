@@ -154,6 +154,22 @@ def test_the_headline_shows_the_base_model_that_the_study_names():
     assert usual == {name: text for name, text in line.items() if "mine" not in name}
 
 
+def test_a_study_that_only_tunes_says_so():
+    study = read_study(ROOT / "studies" / "development" / "params.yaml")
+    none = pd.DataFrame()
+    text = report.render(
+        study, tables={"steps": none, "methods": none}, pages={}, pictures={}, datasets={},
+        claims=pd.DataFrame({"verdict": []}), provenance={"runs": [], "settings": "0"},
+    )  # fmt: skip
+    assert "with seeds" not in text and "The study only tunes." in text
+
+
+def test_class_orders_are_said_to_be_where_they_are():
+    orders = [report.protocols(read_study(ROOT / folder / "params.yaml"))[0]["class order"]
+              for folder in ("studies/arabic_words", "studies/class_orders")]  # fmt: skip
+    assert orders == ["drawn per seed", "drawn per order_seed"]
+
+
 def test_two_seeds_print_both_values_instead_of_an_interval():
     # 60 and 90: mean 75, std 21.21, half = 12.706 * 21.21 / sqrt(2) = 190.6.
     assert with_ci(75.0, 75 - 190.593, 75 + 190.593, 2) == "75.0 (60.0 and 90.0, n 2)"
@@ -217,8 +233,9 @@ def test_the_facts_of_records_count_runs_and_work():
     facts = facts_of(file, "gsc")
     rows = file.read_text("utf-8").count("\n") - 1
     assert facts["runs"] == str(rows) and facts["seeds"] == "0-9"
-    assert facts["clips passed forward"] == "" and facts["different keys"] == "1"
+    assert facts["clips passed forward"] == "" and facts["different keys"] == facts["runs"]
     later = read_records(ARABIC / "learn_steps", "arabic")
+    assert facts_of(ARABIC / "learn_steps" / "arabic.csv", "arabic")["diverged steps"] == "0"
     wanted = later.loc[later["step"] > 0, "updates"].sum()  # base models are of `train_base`
     assert facts_of(ARABIC / "learn_steps" / "arabic.csv", "arabic")["updates"] == f"{wanted:,}"
     folder = ROOT / "studies" / "development" / "metrics" / "records" / "tune_methods"

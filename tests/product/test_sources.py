@@ -178,3 +178,14 @@ def test_the_stages_refuse_changed_audio_until_it_is_listed_again(study):
     assert files_in(study) == before
     run_script(study, lister)
     assert run_stage(study, "download", "words").returncode == 0
+
+
+def test_a_folder_without_clips_does_not_empty_the_list(study, monkeypatch):
+    lister = ROOT / "pipeline" / "_list_sources.py"
+    run_script(study, lister)
+    listed = (study / "sources/words.csv").read_bytes()
+    (study.parent / "nothing").mkdir()
+    monkeypatch.setenv("MTCIL_SOURCE_WORDS", str(study.parent / "nothing"))
+    done = run_script(study, lister)
+    assert done.returncode == 1 and f"{study.parent}/nothing holds no clip of words" in done.stderr
+    assert (study / "sources/words.csv").read_bytes() == listed

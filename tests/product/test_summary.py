@@ -16,6 +16,7 @@ from mtcil.core.errors import UserError
 from mtcil.core.files import write_text
 from mtcil.figures import confusion_places as places_figure
 from mtcil.figures import exemplars as exemplars_figure
+from mtcil.figures import gain as gain_figure
 from mtcil.figures import steps as steps_figure
 from mtcil.learning.probing import Probe
 from mtcil.learning.split import SplitData
@@ -37,9 +38,10 @@ from mtcil.reporting.style import PAPER, SINGLE, label_of, looks_of
 from mtcil.reporting.summary import headline, summarise_bases
 from mtcil.running import probe
 from mtcil.settings.files import read_study
-from mtcil.tables import confusion_places, exemplars, steps
+from mtcil.tables import confusion_places, epochs, exemplars, fine_tuning, gain, losses, steps
 
 STUDY = read_study(Path(__file__).parents[2] / "params.yaml")
+MULTITASK = ("multitask", "5-4-3-2")
 ABOUT = {
     "dataset": "gsc", "split": "random", "passes": "separate", "control": "none",
     "method": "ccil", "losses": "CE_N", "schedule": "two_step", "stopping": "early",
@@ -139,6 +141,27 @@ def test_the_headline_is_of_the_first_split():
     assert set(found["split"]) == {"random"} and len(found) == len(ONE_HEAD)
 
 
+def test_the_headline_pairs_runs_of_one_split():
+    """Single task on both splits, group first; multitask on both, random first."""
+    group = [runs(b, h, {0: [9, 7, 5], 1: [9, 7, 5]}) for b, h in (("single", "5"), MULTITASK)]
+    single, multitask = (table.assign(split="group") for table in group)
+    table = pd.concat([single, RECORDS, multitask])
+    found = headline(STUDY, table)["gsc"]
+    assert (found["single_average"], found["multitask_average"]) == (6.0, 6.0)
+    assert found["multitask_gain"] == 0.0
+    only_random = headline(STUDY, pd.concat([single, RECORDS[RECORDS["base"] == "multitask"]]))
+    assert "multitask_gain" not in only_random["gsc"]
+
+
+@pytest.mark.parametrize("differs", [{"method": "icarl"}, {"order_seed": 3}])
+def test_multitask_of_another_method_or_order_gains_nothing(differs):
+    rows = STUDY.base_models["gsc"]
+    rows = rows | {"multitask": replace(rows["multitask"], **differs)}
+    study = replace(STUDY, base_models={"gsc": rows})
+    assert len(gain.table(STUDY, RECORDS)) and not len(gain.table(study, RECORDS))
+    assert "multitask_gain" not in headline(study, RECORDS)["gsc"]
+
+
 def test_the_table_of_steps_by_hand():
     table = steps.table(STUDY, RECORDS)
     multi = table[(table["base"] == "multitask") & (table["measure"] == "average")].iloc[0]
@@ -154,6 +177,25 @@ def test_base_models_of_any_heads_and_number_are_drawn():
     figure = steps_figure.draw(steps.table(STUDY, pd.concat([ONE_HEAD, *tables])))
     labels = {line.get_label() for axis in figure.axes for line in axis.lines}
     assert labels == {"5, single task", *heads}
+
+
+def test_base_models_of_the_same_heads_are_told_apart_by_name():
+    mine = [runs(base, "5-4-3-2", {0: [90, 66, 46]}) for base in ("mine", "yours")]
+    figure = steps_figure.draw(steps.table(STUDY, pd.concat([ONE_HEAD, *mine])))
+    labels = {line.get_label() for axis in figure.axes for line in axis.lines}
+    assert labels == {"5, single task", "5-4-3-2 (mine)", "5-4-3-2 (yours)"}
+
+
+def test_a_base_model_of_one_head_has_no_smaller_tasks():
+    table = steps.table(STUDY, pd.concat([ONE_HEAD, runs("mine", "5", {0: [9, 6, 4]})]))
+    assert steps_figure.panels_of(table[table["base"] == "mine"]) == steps_figure.PANELS[2:]
+
+
+def test_the_gain_of_one_seed_is_inside_its_picture():
+    far = runs("multitask", "5-4-3-2", {0: [90, 99, 99]})
+    figure = gain_figure.draw(gain.table(STUDY, pd.concat([ONE_HEAD, far])))
+    low, high = figure.axes[1].get_ylim()
+    assert low <= -59 and high >= 59  # 99 - 40
 
 
 def test_a_base_model_with_parts_has_its_name_and_the_same_look_in_every_panel():
@@ -190,6 +232,32 @@ def test_the_curve_over_k_by_hand():
         {"exemplars": 200, "accuracy": 70.0, "n": 1},
     ]
     assert exemplar_curve(pd.DataFrame(), "gsc", "single")[0]["n"] == 0
+
+
+def test_lines_of_several_splits_and_base_models_can_be_told_apart():
+    table = pd.concat([RECORDS, RECORDS.assign(split="group")])
+    table["old_accuracy"] = table["new_accuracy"] = table["updates"] = table["accuracy"]
+    for of in (losses, fine_tuning, exemplars):
+        header, rows = of.markdown(of.table(STUDY, table))
+        at = [header.index(name) for name in ("split", "base model")]
+        assert len({tuple(row[i] for i in at) for row in rows}) == len(rows) == 6
+    figure = exemplars_figure.draw(exemplars.table(STUDY, table))
+    titles = [axis.get_title() for axis in figure.axes[:2]]
+    assert ["split random" in titles[0], "split group" in titles[1]] == [True, True]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["single (5)", "multitask (5-4-3-2)", "single_longer (5)"]
+
+
+def test_the_papers_figure_2_stands_beside_its_own_dataset_only():
+    about = {"split": "random", "base": "multitask", "heads": "5-4", "schedule": "two_step"}
+    counts = ";".join(["1 1 1 1"] * 4)
+    runs = [
+        {**about, "dataset": name, "stopping": end, "seed": 0, "step": 1, "counts": counts}
+        for name in ("gsc", "us8k")
+        for end in ("15", "early")
+    ]
+    _, rows = epochs.markdown(epochs.table(STUDY, pd.DataFrame(runs)))
+    assert [row[-1] for row in rows] == ["91 / 24", "", "", ""]
 
 
 def test_exemplars_without_the_single_task_are_a_table_and_a_picture_without_gains():
@@ -262,7 +330,8 @@ def test_probe_records_carry_the_key_of_their_probe(tmp_path, monkeypatch):
     base = SimpleNamespace(
         name=BaseName("gsc", "random", "single", "2", "separate", "none"), key="of the base model",
         seed=3, order_seed=3, device="cpu", file=None, network=None, split=None,
-        dataset=SimpleNamespace(steps=(2, 2)), folders=SimpleNamespace(features=None),
+        dataset=SimpleNamespace(steps=(2, 2)),
+        folders=SimpleNamespace(features=None, checkpoints=tmp_path),
     )  # fmt: skip
     probes = {"key1": Probe("ncm", ncm.Config()), "key2": Probe("ncm", ncm.Config())}
     _, found = probe.probe_one_base(probe.ProbeJob(base, probes))

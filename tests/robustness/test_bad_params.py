@@ -108,6 +108,10 @@ VALUES = {
         "base_models.words.single",
         {"heads": "3", "passes": "shared", "control": "shuffled_labels"}, "needs passes: separate",
     ),
+    "noise in place of no labels": (
+        "base_models.words.single", {"heads": "3", "control": "shuffled_labels"},
+        "needs more heads than one",
+    ),
     # what would be measured twice
     "a set of losses twice": (
         "loss_ablations.words.losses", ["CE_N+CE_O", "CE_O+CE_N"], "losses: duplicate entry",
@@ -318,6 +322,15 @@ def test_a_name_in_a_row_that_is_wrong_is_refused(study, place, value, says):
     write_params(study, values)
     message = refusal(study, "download", "words")
     assert message.startswith(f"error: params.yaml: {section}.{row}") and says in message
+
+
+def test_two_base_models_that_a_table_of_orders_cannot_tell_apart_are_refused(study):
+    values = params(".")
+    rows = values["base_models"]["words"]
+    rows |= {name: {"heads": "3", "order_seed": seed} for name, seed in (("a", 5), ("b", 5))}
+    write_params(study, values)
+    message = refusal(study, "download", "words")
+    assert "base_models.words.b.order_seed: is that of a, which is trained alike" in message
 
 
 def test_a_control_that_has_nothing_to_be_longer_than_is_refused(study):

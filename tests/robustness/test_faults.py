@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from tiny_study import ROOT, change, files_in, params, run_stage, write_params
 from victims import child_of, start, wait_for_end
 
 from mtcil.audio.provide import fetch
-from mtcil.core.errors import errors_as_one_line
+from mtcil.core.errors import errors_as_one_line, fault_of_machine
 from mtcil.core.files import whole_file, write_text
 from mtcil.core.lookup import PACKAGE_DIR
 from mtcil.learning.network import Network
@@ -192,13 +193,27 @@ def test_a_full_and_a_read_only_file_system_have_their_own_messages(extracted, o
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "the GPU has not enough memory"),
+        (MemoryError("Unable to allocate memory"), "Lower machine.jobs"),
+        (OSError(errno.EMFILE, "Too many open files", "a"), "a: Too many open files. Put that ri"),
+        (OSError(errno.EACCES, "Permission denied", "a"), "Make it writable"),
+        (RuntimeError("CUDA error: unknown"), "the GPU failed"),
+    ],
+)
+def test_the_advice_fits_the_fault(error, says):
+    assert says in fault_of_machine(error)
+
+
 def test_a_file_where_a_folder_should_be_is_named(extracted):
     for stage, folder in [
         ("train_base", "models/base/words/single-random"), ("learn_steps", ".checkpoints"),
     ]:  # fmt: skip
         place = extracted / folder
         write_text(place, "mine")
-        assert_fails(extracted, stage, f"{folder}: File exists. Make it writable")
+        assert_fails(extracted, stage, f"{folder}: File exists. Put that right")
         assert place.read_text() == "mine"
         place.unlink()
         assert_works(extracted, stage)
@@ -237,7 +252,11 @@ def wrong(x: int) -> None:
         (2, killed, r"a worker process ended .* \(.*SIGKILL\(-9\).*\).* lower machine\.jobs"),
         (1, too_large, r"not enough memory .*allocate memory.* Lower machine\.jobs"),
         (1, too_large_for_numpy, r"not enough memory \(Unable to allocate"),
-        (2, gpu_full, r"not enough memory \(CUDA out of memory.* Lower machine\.jobs"),
+        (
+            2,
+            gpu_full,
+            r"not enough memory \(CUDA out of memory.*Free it, or set machine\.device: cpu",
+        ),
         (
             1,
             gpu_lost,

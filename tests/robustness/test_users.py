@@ -113,6 +113,26 @@ SETTINGS = {
          "datasets__words__features": "mine"},
         "datasets.words.features: mine is in overrides only. Add it to",
     ),
+    "a key that DVC needs": (
+        {"datasets__words": {k: v for k, v in params(".")["datasets"]["words"].items()
+                             if k != "group"}},
+        "datasets.words.group: is missing, and dvc.yaml names it. Write group: null.",
+    ),
+    "words that DVC does not find": (
+        {"overrides__auxiliary_words": {"mine": {"clips_per_word": 10, "words": ["sun", "sea"]}},
+         "datasets__words__auxiliary": "mine"},
+        "datasets.words.auxiliary: mine is in overrides only. Add it to auxiliary_words of",
+    ),
+    "timings without a seed": (
+        {"seeds": [], **{name: {} for name in (
+            "exemplar_sweeps", "loss_ablations", "epoch_sweeps", "comparisons", "base_probes")}},
+        "seeds",
+    ),
+    "an order drawn and fixed": (
+        {"datasets__words__class_order": params(".")["datasets"]["words"]["classes"],
+         "base_models__words__single__order_seed": 3},
+        "base_models.words.single.order_seed: datasets.words.class_order fixes the order",
+    ),
     "a row with an umlaut": ({"datasets__w\xf6rter": {}}, "hold only letters"),
     "a pattern without a group": ({"datasets__words__group": "^a"}, "one pair of parentheses"),
 }  # fmt: skip

@@ -72,6 +72,12 @@ def test_gains_and_shares_are_over_the_seeds_that_all_have():
     assert cells["gain of average minus base"].startswith("+6.0 [")
 
 
+def test_a_base_step_only_is_a_table_without_gains():
+    base_step = records()[lambda runs: runs["step"] == 0]
+    header, rows = ceiling.markdown(ceiling.table(STUDY, base_step))
+    assert [row[header.index("average")] for row in rows] == ["-"] * 3
+
+
 def test_a_training_is_compared_with_its_own_augmentations_for_the_same_length():
     more = {("told_apart", "transforms+mixup+auxiliary"): [67.0, 70.0, 71.0, 80.0]}
     more[("shorter", "mixup+auxiliary")] = [67.0, 70.0, 71.0]

@@ -310,6 +310,41 @@ def test_figure_4_by_hand(name, ours, verdict):
     assert row["verdict"] == verdict
 
 
+def test_a_path_of_tasks_has_one_setting_for_each_number_of_tasks():
+    rows = {
+        base: BaseRow(heads)
+        for base, heads in (
+            ("single", "5"), ("d", "5-2"), ("c", "5-4"), ("h5-4-3", "5-4-3"), ("b", "5-3-2"),
+            ("multitask", "5-4-3-2"),
+        )
+    }  # fmt: skip
+    study = replace(PAPERS, base_models={"gsc": rows}, **NO_RUNS)
+    plus = {"single": 0, "b": 40, "c": 1, "d": 30, "h5-4-3": 3, "multitask": 4}
+    steps = [
+        runs(base, {s: a + gained + s / 100 * gained for s, a in SINGLE.items()})
+        for base, gained in plus.items()
+    ]
+    row = found(study, "gsc.random.figure4b.grows", learn_steps=steps)
+    assert "(5-4-3-2 minus 5-4)" in row["claim"] and row["ours"] == pytest.approx(3.03)
+    row = found(study, "gsc.random.figure4b.flattens", learn_steps=steps)
+    assert row["ours"] == pytest.approx(0.0)  # (1 - 0) - (4 - 3)
+
+
+def test_two_settings_of_as_many_tasks_are_no_path():
+    rows = {"single": BaseRow("5"), "multitask": BaseRow("5-4-3"), "other": BaseRow("5-4-2")}
+    study = replace(PAPERS, base_models={"gsc": rows}, **NO_RUNS)
+    steps = [runs(base, {s: a + i for s, a in SINGLE.items()}) for i, base in enumerate(rows)]
+    for name in ("grows", "flattens"):
+        row = found(study, f"gsc.random.figure4b.{name}", learn_steps=steps)
+        assert row["verdict"] == "not run" and row["where"].startswith("no row")
+
+
+def test_a_base_step_only_has_no_average_to_judge():
+    steps = [runs("single", SINGLE, steps=1), runs("multitask", SINGLE, steps=1)]
+    row = found(PAPERS, "gsc.random.abstract.gain", learn_steps=steps)
+    assert row["verdict"] == "not run" and row["n"] == 0
+
+
 def figure_5(name, plus):
     """Single task: 50 at K = 20, 60 from K = 200 on; multitask so much above it."""
     averages = {20: 50.0, 200: 60.0, 300: 60.5, 400: 66.0}
@@ -606,6 +641,22 @@ def test_techniques_without_exemplars_are_judged_apart():
 def test_without_both_bases_nothing_is_said_of_other_techniques():
     row = found(replace(PAPERS, comparisons={}), "gsc.random.text.adds.exemplars")
     assert row["verdict"] == "not run" and "no row: comparisons" in row["where"]
+
+
+def test_other_techniques_are_judged_if_no_row_is_called_single():
+    rows = {"one": BaseRow("5"), "multitask": PAPERS.base_models["gsc"]["multitask"]}
+    study = replace(PAPERS, base_models={"gsc": rows}, **NO_RUNS)
+    study = replace(study, comparisons={"gsc": Comparison(bases=tuple(rows), methods=("icarl",))})
+    about = {
+        "passes": "separate", "control": "none", "exemplars": 200, "state_bytes": 1, "updates": 1,
+        "clips_passed": 64, "validation_bytes": 0, "memory_bytes": 1, "method": "icarl",
+    }  # fmt: skip
+    learnt = [
+        runs(base, {s: a + 3 * i + s / 10 * i for s, a in SINGLE.items()}, heads=row.heads, **about)
+        for i, (base, row) in enumerate(rows.items())
+    ]
+    row = found(study, "gsc.random.text.adds.exemplars", compare_methods=learnt)
+    assert row["ours"] == pytest.approx(3.1) and row["verdict"] == "reproduced"
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)

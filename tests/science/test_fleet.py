@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from untrained import NO_CLIPS, TINY, TRAINING, bases_of, made_study, network_of, numbers, run
 
+from mtcil.core.errors import UserError
 from mtcil.core.lookup import find, names
 from mtcil.core.randomness import numpy_generator
 from mtcil.learning.base_step import BasePlan, learn_base
@@ -420,6 +421,28 @@ def test_a_killed_fleet_loses_no_finished_run(tmp_path, on_gpu, monkeypatch):
     assert len(before) == 3
     assert all(job.checkpoint.read_bytes() == before[job.key] for job in saved)
     assert [row["key"] for row in again["records"]] == [row["key"] for row in rows["records"]]
+
+
+def test_of_a_fleet_with_a_base_model_that_diverged_the_others_are_saved(
+    tmp_path, on_gpu, monkeypatch
+):
+    save = running.save_base
+
+    def diverged(job, trained):
+        if job == first:
+            trained[1].diverged = True
+        return save(job, trained)
+
+    made_study(tmp_path, params("."))
+    bases = bases_of(tmp_path)
+    first, n_bases = bases[0], len(bases)
+    for base in bases:
+        base.file.unlink(missing_ok=True)
+    monkeypatch.setattr(running, "save_base", diverged)
+    with pytest.raises(UserError, match=r"diverged.*multitask_rate"):
+        train_all(bases, MACHINE)
+    saved = [base for base in bases if base.file.exists()]
+    assert first not in saved and len(saved) == n_bases - 1
 
 
 def test_runs_of_one_seed_share_their_clips(tmp_path, on_gpu, monkeypatch):

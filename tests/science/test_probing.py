@@ -24,6 +24,7 @@ from mtcil.reporting.inference import correlation, within_row, within_seed
 from mtcil.reporting.summary import probe_correlation
 from mtcil.running import probe as running
 from mtcil.running.probe import known_probes, probe_all, probe_jobs, probe_one_base
+from mtcil.running.run import forget_checkpoints
 from mtcil.settings.files import read_study
 from mtcil.settings.reader import SettingsError
 from mtcil.settings.sections import MachineSettings
@@ -290,6 +291,7 @@ def probed(folder, monkeypatch, fresh=False, **probes):
     machine = MachineSettings("cpu", 1, "loky", None, fresh)
     stage = folder / "metrics/records/probe_base"
     write_records(stage, "words", probe_all(jobs, machine, known_probes(stage, "words")))
+    forget_checkpoints(jobs)
     assert len(read_records(stage, "words")) == 3 * 2 * (1 + len(probes)) * (3 + 2 + 1)
     return ran, (stage / "words.csv").read_bytes()
 
@@ -310,6 +312,27 @@ def test_a_finished_probe_is_not_run_again(study, monkeypatch):
     np.save(one.folders.features / "features.npy", np.zeros((120, 32, 32), np.float32))
     with pytest.raises(UserError, match="with other settings, code or device"):
         probed(study, monkeypatch, slda={"shrinkage": 0.1})
+
+
+def test_a_killed_stage_keeps_the_base_models_that_are_probed(study, monkeypatch):
+    _, whole = probed(study, monkeypatch)
+    (study / "metrics/records/probe_base/words.csv").unlink()
+    ran = []
+
+    def killed(job):
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        ran.append(job.base.seed)
+        return probe_one_base(job)
+
+    jobs = probe_jobs({"ncm": {}}, bases_of(study))
+    monkeypatch.setattr(running, "probe_one_base", killed)
+    with pytest.raises(KeyboardInterrupt):
+        probe_all(jobs, MachineSettings("cpu", 1, "loky", None, False), {})
+    jobs[0].checkpoint.write_text("{}")  # damaged: probed again
+    again, same = probed(study, monkeypatch)
+    assert same == whole and again == [(0, "ncm"), (1, "ncm"), (1, "ncm")]  # `same` is multitask
+    assert list(jobs[0].checkpoint.parent.glob("probes-*")) == []
 
 
 @pytest.mark.slow

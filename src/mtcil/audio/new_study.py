@@ -18,6 +18,7 @@ from mtcil.core.files import write_text
 from mtcil.settings.sections import has_one_group
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 
 def check_new(name: str, audio: str, group: str | None, study: Path) -> None:
@@ -30,10 +31,11 @@ def check_new(name: str, audio: str, group: str | None, study: Path) -> None:
     usage = "Type: make study NAME=birds AUDIO=<folder or archive> [GROUP='^([^_]+)_']."
     if not name or not audio:
         raise UserError(f"{'NAME' if not name else 'AUDIO'} is missing. {usage}")
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or name.lower() in NOT_TEXT:
         raise UserError(
             f"NAME={name} cannot be used: it names a folder, a row and a variable of the shell. "
-            "Begin with a letter; use only the letters a-z and A-Z, digits, _ and -."
+            "Begin with a letter; use only the letters a-z and A-Z, digits, _ and -; not a word "
+            f"that YAML reads as something else ({', '.join(NOT_TEXT)})."
         )
     if study.exists():
         raise UserError(

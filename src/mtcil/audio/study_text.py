@@ -15,7 +15,7 @@ TEXT = """\
 # Command:  {variable}=<folder or archive> dvc repro
 # Cost:     make estimate STUDY=studies/{name}
 # Expected: all results on the page report.html; every number below may be changed
-# Every key is explained in the root's params.yaml and settings.yaml.
+# Keys are explained in the root's params.yaml and settings.yaml.
 root: ../..
 settings: ../../settings.yaml
 
@@ -49,7 +49,7 @@ base_models:  # single task and multitask, as in the paper's Figure 4
     multitask: {{heads: {multitask}{splits}}}
 
 exemplar_sweeps:{sweeps}
-loss_ablations: {{}}  # these four: see studies/ten_words
+loss_ablations: {{}}  # these four: see studies/arabic_words
 epoch_sweeps: {{}}
 heads_timings: {{}}
 tunings: {{}}

@@ -120,6 +120,12 @@ def _check_layout(classes: Sequence[str], local: Path, others: str) -> None:
         raise UserError(
             f"{local} holds {len(classes)} classes, more than {MAX_CLASSES}. Move some elsewhere."
         )
+    odd = [name for name in classes if name != name.strip() or not name.isprintable()]
+    if odd:
+        raise UserError(
+            f"{local}: the folder {odd[0]!r} cannot be a class: its name begins or ends with a "
+            "space, or has letters that cannot be printed. Rename it."
+        )
     folded = Counter(name.casefold() for name in classes)
     alike = [name for name in classes if folded[name.casefold()] > 1]
     if alike:

@@ -31,10 +31,15 @@ def check_arguments(stage: Callable[..., None], script: str, *arguments: str) ->
 KEPT = "Finished work is kept, and old results are unchanged"
 # Faults of the machine, not of the program; other errors are shown with their traceback.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-REFUSED = {
-    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EIO,
-    errno.EMFILE, errno.ENFILE, errno.ESTALE,
+REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+BROKEN = {
+    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE,
 }  # fmt: skip
+ADVICE = (
+    dict.fromkeys(FULL, "Make room")
+    | dict.fromkeys(REFUSED, "Make it writable")
+    | dict.fromkeys(BROKEN, "Put that right")
+)
 
 
 def fault_of_machine(error: BaseException) -> str | None:
@@ -51,15 +56,21 @@ def fault_of_machine(error: BaseException) -> str | None:
             "a process that uses too much memory: lower machine.jobs in params.yaml and run it "
             f"again. {KEPT}."
         )
-    if isinstance(error, OSError) and error.errno in FULL | REFUSED:
-        advice = "Make room" if error.errno in FULL else "Make it writable"
-        return f"{error.filename or 'a file'}: {error.strerror}. {advice} and run it again. {KEPT}."
+    if isinstance(error, OSError) and error.errno in ADVICE:
+        what, advice = error.filename or "a file", ADVICE[error.errno]
+        return f"{what}: {error.strerror}. {advice} and run it again. {KEPT}."
+    of_gpu = isinstance(error, RuntimeError) and re.search("CUDA|CUBLAS|cuDNN", text)
+    if of_gpu and "out of memory" in text:
+        return (
+            f"the GPU has not enough memory ({first_line:.200}). Free it, or set machine.device: "
+            f"cpu in params.yaml, and run it again. {KEPT}."
+        )
     if isinstance(error, MemoryError) or re.search("out of memory|t allocate memory", text):
         return (
             f"there is not enough memory ({first_line:.200}). Lower machine.jobs in params.yaml, "
             f"or free some memory, and run it again. {KEPT}."
         )
-    if isinstance(error, RuntimeError) and re.search("CUDA|CUBLAS|cuDNN", text):
+    if of_gpu:
         return (
             f"the GPU failed ({first_line:.200}). Run it again, or set machine.device: cpu in "
             f"params.yaml. {KEPT}."

@@ -5,5 +5,6 @@ and writes `plots/<name>.png`. A file defines:
 
     def draw(table) -> Figure     draw the table, which is not empty
 
-It does not compute tables, import torch, or read or write files.
+The file's docstring is the caption that readers see. It does not compute tables, import torch, or
+read or write files.
 """

@@ -3,16 +3,14 @@
 The panel below each shows the paired difference, multitask minus single task.
 """
 
-from itertools import cycle
-
 import pandas as pd
 from matplotlib.figure import Figure
 
 from mtcil.reporting.style import (
-    MULTITASK,
-    OTHERS,
     SINGLE,
+    base_text,
     is_single,
+    looks_of,
     new_grid,
     percent_axis,
     spread,
@@ -22,26 +20,23 @@ from mtcil.reporting.style import (
 
 def draw(table: pd.DataFrame) -> Figure:
     """Above: mean over seeds with its 95 % CI band. Below: the paired difference."""
-    panels = list(table.groupby("dataset", sort=False))
+    panels = list(table.groupby(["dataset", "split"], sort=False))
+    looks = looks_of(table.assign(control="none"))
     figure, (above, below) = new_grid(2, len(panels), heights=[2, 1])
-    for top, bottom, (dataset, part) in zip(above, below, panels, strict=True):
-        colours = cycle([MULTITASK, *OTHERS])
-        for _, line in part.groupby(["split", "base", "heads", "passes"], sort=False):
-            single = is_single(line)
-            colour = SINGLE if single else next(colours)
-            heads = line["heads"].iloc[0]
-            label = f"{heads} (single task)" if single else f"{heads} (multitask)"
-            _band(top, line, "", colour, label)
-            if not single and "gain_mean" in line:
+    for top, bottom, ((dataset, split), part) in zip(above, below, panels, strict=True):
+        for base, line in part.groupby("base", sort=False):
+            colour, _ = looks[str(base)]
+            _band(top, line, "", colour, base_text(line.iloc[0]))
+            if not is_single(line) and "gain_mean" in line:
                 _band(bottom, line, "gain_", colour, None)
         bottom.axhline(0, color=SINGLE, linewidth=1)
-        top.set_title(f"{dataset}, n = {int(part['n'].min())} seeds")
+        top.set_title(f"{dataset}, split {split}, n = {int(part['n'].min())}")
         top.set_ylabel("average incremental\naccuracy, %")
         percent_axis(top)
         bottom.set_ylabel("gain, points")
         for axis in (top, bottom):
             axis.set_xlabel(f"exemplars K, in all (band: {spread_name(part)})")
-        top.legend(title="heads", frameon=True)
+        top.legend(title="base model", frameon=True)
     return figure
 
 

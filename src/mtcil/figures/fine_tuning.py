@@ -3,7 +3,15 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.reporting.style import MARKERS, OTHERS, SCHEDULES, SINGLE, new_figure, percent_axis
+from mtcil.reporting.style import (
+    MARKERS,
+    OTHERS,
+    SCHEDULES,
+    SINGLE,
+    base_text,
+    new_figure,
+    percent_axis,
+)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -11,7 +19,7 @@ def draw(table: pd.DataFrame) -> Figure:
     averages = table[table["measure"] == "average"]
     panels = list(averages.groupby(["dataset", "split", "base", "heads"], sort=False))
     figure, axes = new_figure(len(panels), height=3.8)
-    for axis, ((dataset, _, _, heads), part) in zip(axes, panels, strict=True):
+    for axis, ((dataset, split, *_), part) in zip(axes, panels, strict=True):
         ends = list(dict.fromkeys(part["stopping"]))
         colours = (SINGLE, *OTHERS)
         for k, (schedule, line) in enumerate(part.groupby("schedule", sort=False)):
@@ -25,6 +33,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.set_xlabel("epochs of an incremental step (bars: 95 % CI)")
         axis.set_ylabel("average accuracy, %")
         percent_axis(axis)
-        axis.set_title(f"{dataset}, heads {heads}, n = {int(part['n'].min())} seeds")
+        seeds = f"n = {int(part['n'].min())}"
+        axis.set_title(f"{dataset}, split {split}, {seeds}\n{base_text(part.iloc[0])}")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center")
     return figure

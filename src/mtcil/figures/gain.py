@@ -15,7 +15,8 @@ from mtcil.reporting.style import MULTITASK, SINGLE, new_grid, percent_axis, spr
 def draw(table: pd.DataFrame) -> Figure:
     """A column per dataset and split: both curves with their 95 % CI, and the gain with its."""
     steps = table[~table["measure"].isin([*AVERAGES, MINUS_BASE])]
-    limit = 1.15 * max(end.abs().max() for end in spread(steps, "gain_"))
+    shown = [*spread(steps, "gain_"), steps["gain_mean"]]
+    limit = 1.15 * pd.concat(shown).abs().max()
     places = list(steps.groupby(["dataset", "split", "exemplars"], sort=False))
     figure, (above, below) = new_grid(2, len(places), heights=[3, 2])
     for top, bottom, ((dataset, split, exemplars), part) in zip(above, below, places, strict=True):
@@ -32,7 +33,7 @@ def draw(table: pd.DataFrame) -> Figure:
         ends = [gain - low, high - gain]
         bottom.errorbar(x, gain, yerr=ends, color=MULTITASK, marker="s", capsize=3)
         bottom.axhline(0, color=SINGLE, linewidth=1)
-        if limit > 0:  # nan for a single seed
+        if limit > 0:
             bottom.set_ylim(-limit, limit)
         bottom.set_ylabel("multitask minus\nsingle task, points")
         for axis in (top, bottom):

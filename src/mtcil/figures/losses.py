@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mtcil.reporting import paper
-from mtcil.reporting.style import MARKERS, OTHERS, PAPER, new_figure, percent_axis
+from mtcil.reporting.style import MARKERS, OTHERS, PAPER, base_text, new_figure, percent_axis
 
 PAPERS_DATA = f"paper: {paper.GSC.n_classes} words, K = {paper.GSC.budget}"
 
@@ -28,8 +28,8 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.set_ylim(-0.5, len(part) - 0.5)
         axis.invert_yaxis()
         first = part.iloc[0]
-        title = f"{first['dataset']}, heads {first['heads']}, K = {first['exemplars']}"
-        axis.set_title(f"{title}, n = {first['n']}")
+        title = f"{first['dataset']}, split {first['split']}, K = {first['exemplars']}"
+        axis.set_title(f"{title}\n{base_text(first)}, n = {first['n']}")
         axis.set_xlabel("average accuracy, %\n(incremental steps; bar: 95 % CI)")
         axis.set_ylabel("loss terms")
         percent_axis(axis, "x")

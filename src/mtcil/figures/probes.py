@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mtcil.reporting.style import label_of, looks_of, new_figure, percent_axis
+from mtcil.reporting.style import labels_of, looks_of, new_figure, percent_axis
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -18,11 +18,13 @@ def draw(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(len(panels), height=4.6)
     for axis, ((dataset, split), part) in zip(axes, panels, strict=True):
         bases = [line for _, line in part.groupby("base", sort=False)]
+        labels = labels_of(part)
         for i, line in enumerate(bases):
-            colour, marker = looks[line["base"].iloc[0]]
+            base = line["base"].iloc[0]
+            colour, marker = looks[base]
             at = [probes.index(name) + 0.8 * (i + 0.5) / len(bases) - 0.4 for name in line["probe"]]
             bars = [line["mean"] - line["low"], line["high"] - line["mean"]]
-            handles[label_of(line)] = axis.errorbar(
+            handles[labels[base]] = axis.errorbar(
                 at, line["mean"], yerr=bars, color=colour, marker=marker, ls="", capsize=2
             )
         axis.set_xticks(range(len(probes)), probes, rotation=30)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mtcil.reporting.columns import AVERAGES
 from mtcil.reporting.style import (
     is_single,
-    label_of,
+    labels_of,
     looks_of,
     new_grid,
     percent_axis,
@@ -32,10 +32,12 @@ def draw(table: pd.DataFrame) -> Figure:
     figure, axes = new_grid(len(studies), len(panels))
     figure.set_figheight(3.1 * len(studies) + 1.2)
     for row, ((dataset, split, exemplars), part) in zip(axes, studies, strict=True):
+        labels = labels_of(part)
         for axis, panel in zip(row, panels, strict=True):
             shown = [line for line in _variants(part) if panel in panels_of(line)]
             for line in shown:
-                _draw_line(axis, line, *looks[line["base"].iloc[0]])
+                base = line["base"].iloc[0]
+                _draw_line(axis, line, labels[base], *looks[base])
             axis.set_title(f"{panel}\n{dataset}, split {split}, K = {exemplars}, {_seeds(shown)}")
             percent_axis(axis)
             axis.set_xlabel("classes seen")
@@ -67,15 +69,15 @@ def panels_of(line: pd.DataFrame) -> tuple[str, ...]:
         return PANELS[2:]
     full, *others = (int(size) for size in first["heads"].split("-"))
     equal = PANELS[:1] if len(set(others)) == 1 else ()
-    different = PANELS[1:2] if len(set(others)) == len(others) else ()
+    different = PANELS[1:2] if others and len(set(others)) == len(others) else ()
     if full in others or not (equal or different):
         return PANELS[2:]  # duplicates of the full task, or of some others
     return (*equal, *different)
 
 
-def _draw_line(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
+def _draw_line(axis: Axes, line: pd.DataFrame, label: str, colour: str, marker: str) -> None:
     x = line["measure"].astype(int)
-    axis.plot(x, line["mean"], marker=marker, color=colour, label=label_of(line))
+    axis.plot(x, line["mean"], marker=marker, color=colour, label=label)
     axis.fill_between(x, *spread(line), color=colour, alpha=0.15, linewidth=0)
 
 

@@ -227,8 +227,9 @@ def by_seed(runs: pd.DataFrame) -> dict[int, list[float]]:
 
 
 def headline_runs(records: pd.DataFrame, dataset: str, base: str) -> pd.DataFrame:
-    """The runs from one base model of a dataset, on the first of its splits."""
+    """The runs from one base model of a dataset, on the first split of the dataset."""
     if records.empty:
         return records
-    runs = records[(records["dataset"] == dataset) & (records["base"] == base)]
-    return runs[runs["split"] == runs["split"].iloc[0]] if len(runs) else runs
+    runs = records[records["dataset"] == dataset]
+    on_first = runs[runs["split"].isin(runs["split"].head(1))]
+    return on_first[on_first["base"] == base]

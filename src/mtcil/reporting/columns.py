@@ -17,7 +17,7 @@ from mtcil.reporting.inference import (
     resampled_half_width,
 )
 from mtcil.settings.sections import SplitShares
-from mtcil.settings.study import Study
+from mtcil.settings.study import MULTITASK, SINGLE, Study
 
 AVERAGES = {
     "average": average_incremental_accuracy,
@@ -101,6 +101,12 @@ def order_seeds(study: Study, records: pd.DataFrame) -> list[int | None]:
     pairs = zip(records["dataset"], records["base"], strict=True)
     found = [rows.get(dataset, {}).get(base) for dataset, base in pairs]
     return [None if row is None else row.order_seed for row in found]
+
+
+def only_training_differs(study: Study, dataset: str) -> bool:
+    """Whether single task and multitask have the same method and class orders."""
+    rows = [study.base_models.get(dataset, {}).get(base) for base in (SINGLE, MULTITASK)]
+    return len({(row.method, row.order_seed) for row in rows if row is not None}) == 1
 
 
 def named(prefix: str, found: Estimate) -> dict[str, float]:

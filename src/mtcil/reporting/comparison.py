@@ -1,4 +1,4 @@
-"""Comparison of methods, from the same base models, with the same bytes of memory.
+"""Comparison of methods, from the same base models; all but `joint` have at most the same bytes.
 
 Differences are paired by seed and only for the average, the measure of the paper's claims. All
 lines of one dataset, split and K are over the seeds that all of them have. If there is no such

@@ -45,6 +45,7 @@ def facts_of(file: Path, dataset: str) -> dict[str, str]:
         "seeds": ranges(records["seed"].unique()) if "seed" in records else "",
         "updates": _total(learnt, "updates"),
         "clips passed forward": _total(learnt, "clips_passed"),
+        "diverged steps": _total(learnt, "diverged"),
         "different keys": f"{len(keys):,}" if keys else "",
         "digest of the keys": digest("\n".join(keys)) if keys else "",
         "digest of the file": file_digest(file)[:SHORT],

@@ -41,7 +41,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "heads_time": "Time of an epoch by heads (the paper's Table 1)",
     },
     "Methods": {
-        "methods": "Methods at the same bytes of memory",
+        "methods": "Methods with at most the same memory",
         "methods_old_new": "Old classes against new ones",
         "methods_memory": "Accuracy against bytes kept",
         "cost": "Cost of each method",
@@ -131,7 +131,7 @@ def protocols(study: Study) -> list[dict[str, str]]:
             "classes": str(len(settings.classes)),
             "classes per step": "-".join(map(str, settings.steps)),
             "exemplars K": str(study.budget(name)),
-            "class order": "fixed" if settings.class_order else "drawn per seed",
+            "class order": _class_order(study, name),
             "heads, single task against multitask": " against ".join(
                 study.base_models.get(name, {})[base].heads
                 for base in (SINGLE, MULTITASK)
@@ -140,6 +140,13 @@ def protocols(study: Study) -> list[dict[str, str]]:
         }
         for name, settings in study.datasets.items()
     ]
+
+
+def _class_order(study: Study, dataset: str) -> str:
+    own = [row.order_seed is not None for row in study.base_models.get(dataset, {}).values()]
+    if own and all(own):
+        return "drawn per order_seed"
+    return "fixed" if study.datasets[dataset].class_order else "drawn per seed"
 
 
 def headline(steps: pd.DataFrame, shown: str = MULTITASK) -> list[dict[str, str]]:

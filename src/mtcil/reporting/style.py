@@ -4,6 +4,7 @@ Figures are readable at half the width of a page.
 """
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any, Literal
@@ -167,6 +168,15 @@ def label_of(line: pd.DataFrame) -> str:
     if first["control"] != "none":
         notes.append(first["control"].replace("_", " "))
     return ", ".join(notes)
+
+
+def labels_of(table: pd.DataFrame) -> dict[str, str]:
+    """{base model: its label} of one dataset; with its name if two have the same label."""
+    labels = {str(base): label_of(line) for base, line in table.groupby("base", sort=False)}
+    shared = [label for label, n in Counter(labels.values()).items() if n > 1]
+    return {
+        base: f"{label} ({base})" if label in shared else label for base, label in labels.items()
+    }
 
 
 def looks_of(table: pd.DataFrame) -> dict[str, tuple[str, str]]:

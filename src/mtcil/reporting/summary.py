@@ -14,6 +14,7 @@ from mtcil.records.measures import (
     forgetting,
 )
 from mtcil.records.tables import by_seed, headline_runs
+from mtcil.reporting.columns import only_training_differs
 from mtcil.reporting.inference import (
     Correlation,
     Estimate,
@@ -104,7 +105,7 @@ def headline(study: Study, records: pd.DataFrame) -> dict[str, Any]:
         }
         single, multitask = averages["single"], averages["multitask"]
         gain = paired_by_seed(multitask, single)
-        if gain:
+        if gain and only_training_differs(study, dataset):
             found[dataset] |= {
                 "multitask_gain": _rounded(gain.mean),
                 "multitask_gain_low": _rounded(gain.low),

@@ -12,7 +12,13 @@ from mtcil.learning.fit import Phase, phase_of
 from mtcil.learning.parts import says
 from mtcil.learning.protocol import draw_tasks
 from mtcil.records.rows import BaseName
-from mtcil.running.keys import code_digest, digest, environment, features_digest
+from mtcil.running.keys import (
+    code_digest,
+    digest,
+    environment,
+    features_digest,
+    functions_digest,
+)
 from mtcil.settings.reader import build
 from mtcil.settings.sections import (
     DatasetSettings,
@@ -173,6 +179,8 @@ def base_jobs(
     shared = [
         *environment(device),
         code_digest("learning/base_step.py", "learning/split.py", executor(device)),
+        functions_digest("running/run.py", "base_training", "load_data"),
+        functions_digest("running/device.py", "prepare_worker"),
         features_digest(folders.features),
         [settings.classes, settings.steps, settings.class_order],
         study.networks[settings.network],

@@ -23,6 +23,8 @@ def choose_device(requested: str) -> str:
             f"machine.device {requested!r} cannot be used here ({str(error).splitlines()[0]}). "
             "Set machine.device: auto or cpu."
         ) from error
+    if requested.startswith("cuda:"):
+        torch.cuda.set_device(requested)  # where graphs are captured and memory is measured
     return requested
 
 

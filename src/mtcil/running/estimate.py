@@ -181,8 +181,8 @@ def _untrained(job: BaseJob, device: torch.device) -> Network:
 def _seconds_by_step(runs: Sequence[Training[Any]], share: float) -> dict[int, float]:
     """Seconds of all phases of the base step (0) and of the first incremental step (1)."""
     seconds: dict[int, float] = {}
-    fits = [next(run) for run in runs]
     try:
+        fits = [next(run) for run in runs]
         while fits[0].seeds.step <= 1:
             step, updates = fits[0].seeds.step, fits[0].phase.updates
             _timed(fits, 2)  # warm-up

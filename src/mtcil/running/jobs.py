@@ -11,7 +11,7 @@ from mtcil.learning.steps import Method, StepTraining
 from mtcil.learning.trajectory import Plan, training_of
 from mtcil.records.rows import Run
 from mtcil.running.base_jobs import BaseJob, executor
-from mtcil.running.keys import code_digest, digest, environment
+from mtcil.running.keys import code_digest, digest, environment, functions_digest
 from mtcil.running.schedules import compared, step_training
 from mtcil.settings.reader import build
 from mtcil.settings.study import Study
@@ -109,7 +109,8 @@ def _run_job(
         exemplars=variant.exemplars,
         seed=base.seed,
     )
-    key = digest(*environment(base.device), code, base.key, plan, base.seed)
+    begin = functions_digest("running/run.py", "run_training")
+    key = digest(*environment(base.device), code, begin, base.key, plan, base.seed)
     return RunJob(run, plan, base, base.folders.checkpoints / f"{key}.json", key)
 
 

@@ -50,9 +50,24 @@ def code_digest(*starts: str) -> str:
 
 
 @functools.cache
+def functions_digest(file: str, *names: str) -> str:
+    """Hash of the code of some functions of a file, without what they import or call.
+
+    Args:
+        file: of the package, e.g. "running/run.py".
+    """
+    tree = ast.parse((PACKAGE_DIR / file).read_text("utf-8"))
+    found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return digest(*[_without_texts(found[name]) for name in names])
+
+
+@functools.cache
 def code_of(file: Path) -> Any:
     """The code of a file without comments, docstrings and layout; see `_structure`."""
-    tree = ast.parse(file.read_text("utf-8"))
+    return _without_texts(ast.parse(file.read_text("utf-8")))
+
+
+def _without_texts(tree: ast.AST) -> Any:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None

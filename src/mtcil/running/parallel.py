@@ -6,7 +6,7 @@ from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
-from mtcil.core.errors import UserError
+from mtcil.core.errors import KEPT, UserError
 from mtcil.core.processes import give_back_memory, jobs_at_once, start_worker
 from mtcil.settings.sections import MachineSettings
 
@@ -43,16 +43,26 @@ def _in_worker(function: Callable[..., Any], *task: Any) -> Any:
 def _run_on_dask(
     function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], machine: MachineSettings
 ) -> Iterator[Any]:
-    from dask.distributed import Client, as_completed
+    from dask.distributed import Client, KilledWorker, as_completed
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
 
     try:
         connected = Client(machine.scheduler)
-    except OSError as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"machine.scheduler: no Dask scheduler answers at {machine.scheduler}. Start it, "
             "correct the address, or set machine.backend: loky."
         ) from error
     with connected as client:
         futures = [client.submit(function, *task, pure=False, retries=3) for task in tasks]
-        for _, result in as_completed(futures, with_results=True):
-            yield result
+        try:
+            for _, result in as_completed(futures, with_results=True):
+                yield result
+        except (KilledWorker, FutureCancelledError, CommClosedError) as error:
+            text = " ".join(str(error).split())
+            raise UserError(
+                f"machine.scheduler: the workers of {machine.scheduler} or the scheduler itself "
+                f"ended ({text:.200}). Often a worker needs more memory than it may use. Start "
+                f"them again with more, and run it again. {KEPT}."
+            ) from error

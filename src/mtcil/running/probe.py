@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sklearn
+
 from mtcil.core.errors import UserError
 from mtcil.core.lookup import find
 from mtcil.learning.probing import Probe, probe_rows
 from mtcil.learning.split import load_split
 from mtcil.records.tables import read_records
+from mtcil.running import checkpoints
 from mtcil.running.base_jobs import BaseJob
 from mtcil.running.device import prepare_worker
-from mtcil.running.keys import code_digest, digest
+from mtcil.running.keys import code_digest, digest, functions_digest
 from mtcil.running.models import read_model
 from mtcil.running.run import perform
 from mtcil.settings.reader import build
@@ -32,6 +35,14 @@ class ProbeJob:
     base: BaseJob
     probes: Mapping[str, Probe]
 
+    @property
+    def key(self) -> str:
+        return digest(*self.probes)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.base.folders.checkpoints / f"probes-{self.base.key}.json"
+
 
 def probe_jobs(probes: Mapping[str, Mapping[str, Any]], bases: Sequence[BaseJob]) -> list[ProbeJob]:
     """A job per base model.
@@ -42,10 +53,11 @@ def probe_jobs(probes: Mapping[str, Mapping[str, Any]], bases: Sequence[BaseJob]
     Raises:
         UserError: if a probe does not exist, or one of its settings is invalid.
     """
-    built = []
+    built, begin = [], functions_digest("running/probe.py", "probe_one_base")
     for name, values in probes.items():
         config = build(find("probes", name).Config, values, f"settings.yaml: probes.{name}")
-        built.append((Probe(name, config), code_digest("learning/probing.py", f"probes/{name}.py")))
+        code = code_digest("learning/probing.py", f"probes/{name}.py")
+        built.append((Probe(name, config), [code, begin, sklearn.__version__]))
     return [
         ProbeJob(base, {digest(code, base.key, probe): probe for probe, code in built})
         for base in bases
@@ -69,13 +81,19 @@ def known_probes(folder: Path, dataset: str) -> dict[str, list[Record]]:
 def probe_all(
     jobs: Sequence[ProbeJob], machine: MachineSettings, known: Mapping[str, list[Record]]
 ) -> list[Record]:
-    """Run the probes that are not known yet; return all records, in the order of the jobs."""
+    """Run the probes that are not known yet; return all records, in the order of the jobs.
+
+    Finished base models are saved at once, so that a killed stage does not lose them.
+    """
     records = {} if machine.fresh else dict(known)
-    missing = [
-        ProbeJob(job.base, {key: p for key, p in job.probes.items() if key not in records})
-        for job in jobs
-    ]
-    missing = [job for job in missing if job.probes]
+    missing = []
+    for job in jobs:
+        left = ProbeJob(job.base, {k: p for k, p in job.probes.items() if k not in records})
+        saved = None if machine.fresh else checkpoints.read(left.checkpoint, left.key)
+        if saved is not None:
+            records |= saved
+        elif left.probes:
+            missing.append(left)
     for _, found in perform(probe_one_base, missing, machine, "base models"):
         records |= found
     return [
@@ -92,7 +110,9 @@ def probe_one_base(job: ProbeJob) -> tuple[ProbeJob, dict[str, list[Record]]]:
         base.folders.features, base.dataset, base.split, base.seed, device, base.order_seed
     )
     found = probe_rows(list(job.probes.values()), network, data, base.dataset.steps, base.seed)
-    return job, {
+    records = {
         key: [{**row, "key": key} for row in rows]
         for key, rows in zip(job.probes, found, strict=True)
     }
+    checkpoints.save(job.checkpoint, job.key, records)
+    return job, records

@@ -1,17 +1,16 @@
 """Run the jobs that are not finished, several at once if the machine settings allow."""
 
 import functools
-import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 
 from mtcil.core.errors import UserError
-from mtcil.core.files import remove_parts, write_text
+from mtcil.core.files import remove_parts
 from mtcil.core.lookup import find
 from mtcil.core.progress import progress
 from mtcil.core.randomness import numpy_generator
@@ -28,11 +27,12 @@ from mtcil.learning.steps import Method
 from mtcil.learning.trajectory import Run, StepResult, trajectory
 from mtcil.learning.words import load_words
 from mtcil.records.rows import TABLES, Rows, step_rows
+from mtcil.running import checkpoints
 from mtcil.running.alone import follow
 from mtcil.running.base_jobs import PARTS, BaseJob
+from mtcil.running.checkpoints import HasCheckpoint
 from mtcil.running.device import prepare_worker
 from mtcil.running.jobs import RunJob
-from mtcil.running.keys import digest
 from mtcil.running.models import read_model, save_model, saved_updates
 from mtcil.running.parallel import run_all
 from mtcil.settings.sections import MachineSettings
@@ -123,7 +123,9 @@ def save_base(job: BaseJob, trained: tuple[Network, Phases]) -> int:
     if phases.diverged:
         raise UserError(
             f"Training the base model {job.name.base} of {job.name.dataset}, seed {job.seed}, "
-            "diverged: its weights are no longer finite. Lower base_training.fit.learning_rate."
+            "diverged: its weights are no longer finite. Lower its learning rate: "
+            "base_training.fit.learning_rate, with several heads base_training.multitask_rate, or "
+            "the point of a grid in tunings."
         )
     updates = sum(phases.updates.values())
     save_model(network, updates, job.key, job.file)
@@ -167,8 +169,8 @@ def _warn_of_diverged(records: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def forget_checkpoints(jobs: Sequence[RunJob]) -> None:
-    """Remove the checkpoints of finished runs; the records contain them now."""
+def forget_checkpoints(jobs: Iterable[HasCheckpoint]) -> None:
+    """Remove the checkpoints of finished jobs; the records contain them now."""
     for job in jobs:
         job.checkpoint.unlink(missing_ok=True)
         remove_parts(job.checkpoint.parent, job.checkpoint.name)  # of a worker that was killed
@@ -178,7 +180,7 @@ def _finished(jobs: Sequence[RunJob], known: Mapping[str, Rows]) -> dict[str, Ro
     """Records of the finished jobs, from `known` or saved by a killed stage."""
     found: dict[str, Rows] = {}
     for job in jobs:
-        rows = known.get(job.key) or _read_checkpoint(job)
+        rows = known.get(job.key) or checkpoints.read(job.checkpoint, job.key)
         if rows is not None and _are_all(rows, len(job.plan.steps)):
             found[job.key] = rows
     return found
@@ -188,21 +190,6 @@ def _are_all(rows: Rows, n_steps: int) -> bool:
     """Whether all rows of a run are present."""
     expected = {"records": n_steps, "matrix": n_steps * (n_steps + 1) // 2, "confusion": n_steps}
     return {table: len(rows[table]) for table in TABLES} == expected
-
-
-def _save_checkpoint(job: RunJob, rows: Rows) -> None:
-    """Save rows with a checksum, so that a damaged digit cannot become a result."""
-    write_text(job.checkpoint, json.dumps({"rows": rows, "checksum": digest(job.key, rows)}))
-
-
-def _read_checkpoint(job: RunJob) -> Rows | None:
-    """Records of a finished run; None if missing or damaged."""
-    try:
-        content = json.loads(job.checkpoint.read_text("utf-8"))
-        rows: Rows = content["rows"]
-        return rows if content["checksum"] == digest(job.key, rows) else None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
 
 
 def learn_one_run(job: RunJob) -> tuple[RunJob, Rows]:
@@ -223,7 +210,7 @@ def run_training(job: RunJob, load: Load) -> Training[list[StepResult]]:
 def save_run(job: RunJob, results: list[StepResult]) -> Rows:
     """Save the records of one run, so that a killed stage does not lose them; return them."""
     rows = step_rows(job.run, job.plan.steps, results, job.key)
-    _save_checkpoint(job, rows)
+    checkpoints.save(job.checkpoint, job.key, rows)
     return rows
 
 
@@ -280,7 +267,15 @@ def perform_as_fleets(
                 return loaded.get(of) or loaded.setdefault(of, load_data(job))
 
             trainings = {i: begin(job, load) for i, job in enumerate(part)}
+            failed: UserError | None = None
             for i, result in follow_all(trainings, bar.update):
                 done += 1
                 bar.set_description(f"{title} {done}/{n_jobs}", refresh=False)
-                yield part[i], end(part[i], result)
+                try:
+                    saved = end(part[i], result)
+                except UserError as error:
+                    failed = failed or error  # the others of the fleet are saved first
+                else:
+                    yield part[i], saved
+            if failed is not None:
+                raise failed

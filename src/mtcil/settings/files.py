@@ -20,6 +20,8 @@ UNDO = (
     "`git checkout -- {file}` undoes it."
 )
 
+NAMED_IN_DVC_YAML = {"group": "null", "auxiliary": "none"}  # of a dataset, with usual values
+
 
 def read_study(path: Path) -> Study:
     """Read and check a study's `params.yaml`, and the `settings.yaml` that it names.
@@ -45,7 +47,7 @@ def read_study(path: Path) -> Study:
     merged = _merged(shared, overrides)
     study, found = check(Study, values | {key: merged[key] for key in SHARED if key in merged})
     if study is not None and not mistakes:
-        found = [*cross_references(study), *_check_features(study, shared.get("features"), name)]
+        found = [*cross_references(study), *_check_shared(study, shared, name)]
     for place, text in dict.fromkeys(found):  # several rows may make one mistake show
         if not place or place[0] not in SHARED:
             mistakes.append((str(path), place, text))
@@ -64,13 +66,19 @@ def read_study(path: Path) -> Study:
 
 
 def _check_keys(params: Mapping[str, Any], settings: str) -> Iterator[tuple[Place, str]]:
-    """What params.yaml must not hold, because it is unknown or belongs to the other file."""
+    """Keys of params.yaml that are missing, unknown, or belong to the other file."""
     for key in params:
         if key in SHARED:
             text = f"belongs to {settings}. To change a number here, write it below overrides."
             yield (key,), text
         elif key not in OWN:
             yield (str(key),), _unknown(OWN)
+    datasets = params.get("datasets")
+    for name, row in datasets.items() if isinstance(datasets, Mapping) else ():
+        for key in NAMED_IN_DVC_YAML if isinstance(row, Mapping) else ():
+            if key not in row:
+                text = f"is missing, and dvc.yaml names it. Write {key}: {NAMED_IN_DVC_YAML[key]}."
+                yield ("datasets", str(name), key), text
     overrides = params.get("overrides")
     if not isinstance(overrides, Mapping):
         yield ("overrides",), "must be a section; write `overrides: {}` for none."
@@ -80,15 +88,20 @@ def _check_keys(params: Mapping[str, Any], settings: str) -> Iterator[tuple[Plac
                 yield ("overrides", str(key)), _unknown(SHARED)
 
 
-def _check_features(study: Study, shared: Any, settings: str) -> Iterator[tuple[Place, str]]:
-    """Features that a dataset takes and that only `overrides` has: DVC looks for the others."""
+def _check_shared(
+    study: Study, shared: Mapping[str, Any], settings: str
+) -> Iterator[tuple[Place, str]]:
+    """Rows that a dataset takes and that only `overrides` has: DVC looks for them in `settings`."""
+    sections = (("features", "features"), ("auxiliary", "auxiliary_words"))
     for name, dataset in study.datasets.items():
-        if dataset.features in study.features and dataset.features not in shared:
-            yield (
-                ("datasets", name, "features"),
-                f"{dataset.features} is in overrides only. Add it to {settings}, or take one of "
-                f"{', '.join(shared)} and change its numbers in overrides.",
-            )
+        for key, section in sections:
+            row, known = getattr(dataset, key), shared.get(section) or {}
+            if row in getattr(study, section) and row not in known:
+                yield (
+                    ("datasets", name, key),
+                    f"{row} is in overrides only. Add it to {section} of {settings}, or take one "
+                    f"of {', '.join(known) or 'those there'} and change it in overrides.",
+                )
 
 
 def _unknown(known: tuple[str, ...]) -> str:

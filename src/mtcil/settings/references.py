@@ -131,8 +131,16 @@ def _check_bases(study: Study, dataset: str) -> Iterator[Mistake]:
     rows = study.base_models.get(dataset, {})
     if dataset in study.base_models and not rows:
         yield ("base_models", dataset), f"has no row. Name one, or remove {dataset} here."
+    ordered = dict[tuple[object, ...], str]()
     for name, row in rows.items():
         place: Place = ("base_models", dataset, name)
+        training = (row.order_seed, row.heads, row.passes, row.control, row.parts, row.method)
+        if row.order_seed is not None and ordered.setdefault(training, name) != name:
+            text = f"is that of {ordered[training]}, which is trained alike. Give each its own."
+            yield (*place, "order_seed"), text
+        if row.order_seed is not None and study.datasets[dataset].class_order:
+            text = f"datasets.{dataset}.class_order fixes the order. Remove one of both."
+            yield (*place, "order_seed"), text
         yield from _check_heads(study, dataset, row.heads, (*place, "heads"))
         yield from _check_seeds(row.seeds, study.seeds, (*place, "seeds"))
         if row.method not in study.methods:

@@ -233,7 +233,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class MachineSettings:
-    """Where and how things run. No stage lists it: it must not make results stale."""
+    """Where and how things run. Only `time_heads` depends on it, on `device`."""
 
     device: str  # auto, cpu, cuda, cuda:1 ...
     jobs: Annotated[int, Field(ge=0, le=1024)]  # runs at once; 0: one per core allowed

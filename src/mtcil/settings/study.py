@@ -77,6 +77,11 @@ class BaseRow:
             self.control != "shuffled_labels" or self.passes == "separate",
             "control shuffled_labels needs passes: separate.",
         )
+        require(
+            self.control != "shuffled_labels" or self.has_tasks,
+            "control shuffled_labels needs more heads than one: it shuffles the labels of the "
+            "smaller tasks.",
+        )
         require(self.control != CEILING or not self.has_tasks, "control ceiling needs one head.")
         require(self.control is None or self.length == 1, "set length or control, not both.")
         if self.parts:
@@ -249,7 +254,8 @@ class Study:
 
     def __post_init__(self) -> None:
         learnt = (self.exemplar_sweeps, self.loss_ablations, self.epoch_sweeps, self.comparisons)
-        only_tunes = self.tunings and not any((*learnt, self.base_probes))
+        others = (self.base_probes, self.heads_timings)
+        only_tunes = self.tunings and not any((*learnt, *others))
         if self.seeds or not only_tunes:
             require_unique(self.seeds, "seeds")
 

@@ -7,6 +7,7 @@ Stage `summarise` writes `metrics/tables/<name>.csv` and `<name>.md`. A file def
     def table(study, records) -> DataFrame     the numbers; empty if there are none
     def markdown(table) -> (header, rows)      the same as text
 
-Text columns are listed in `mtcil.reporting.table_files`. A file does not import torch, and does
-not read or write files: stages do that.
+The file's docstring is the caption that readers see. A column that holds text is also named in
+`TEXT` of `mtcil.reporting.table_files`. A file does not import torch, and does not read or write
+files: stages do that.
 """

@@ -147,7 +147,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     key = [*PLACE, "base"]
     minus = table[table["measure"] == MINUS_BASE].set_index(key)
     for _, row in table[table["measure"] == AVERAGE].iterrows():
-        share = row.get("share")
+        share, place = row.get("share"), tuple(row[key])
         lines.append(
             [
                 *(str(row[k]) for k in (*PLACE, "base", "heads", "control")),
@@ -155,7 +155,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
                 "" if pd.isna(row["clips"]) else f"{row['clips']:,.0f}",
                 with_ci(row["mean"], row["low"], row["high"], row["n"]),
                 gap_text(row, "gain_", "p_holm"), *power_cells(row, "gain_"),
-                gap_text(minus.loc[tuple(row[key])], "gain_"),
+                gap_text(minus.loc[place], "gain_") if place in minus.index else "",
                 "" if pd.isna(share) else f"{mean_text(share)} %", gap_text(row, "half_"),
                 gap_text(row, "beyond_"),
             ]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mtcil.reporting.class_names import counts_by_name, shown_order
-from mtcil.reporting.columns import row_of
+from mtcil.reporting.columns import only_training_differs, row_of
 from mtcil.reporting.style import gap_text, with_ci
 from mtcil.settings.study import MULTITASK, SINGLE, Study
 
@@ -24,8 +24,10 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
         return records
     shown = records[records["base"].isin([SINGLE, MULTITASK])]
     rows = []
-    for _, part in shown.groupby(PLACE, sort=False):
+    for (dataset, _), part in shown.groupby(PLACE, sort=False):
         single = _by_class(study, part[part["base"] == SINGLE])
+        if not only_training_differs(study, dataset):
+            single = {}
         for key, runs in part.groupby(ABOUT, sort=False):
             about = dict(zip(ABOUT, key, strict=True))
             others = single if about["base"] != SINGLE else {}
@@ -56,7 +58,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         "class",
         "single task",
         "multitask",
-        "multitask minus single task",
+        "multitask minus single task (p uncorrected)",
     ]
     lines = []
     for key, part in table.groupby([*PLACE, "class"], sort=False):

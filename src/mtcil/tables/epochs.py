@@ -1,6 +1,7 @@
 """Figure 2: confusion of an incremental step after fixed numbers of epochs and with early stopping.
 
-The step is the paper's, or the last one if a study has fewer steps.
+The step is the paper's, or the last one if a study has fewer steps. The paper's numbers
+stand beside those of its dataset only.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import pandas as pd
 
 from mtcil.reporting import paper
 from mtcil.reporting.confusion import cells, old_and_new
-from mtcil.reporting.style import end_of_fine_tuning
+from mtcil.reporting.style import base_text, end_of_fine_tuning
 from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "sweep_epochs", "epoch_sweeps", "confusion"
@@ -26,18 +27,30 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
         dataset = key[0]
         step = min(paper.FIGURE_2_STEP, int(runs["step"].max()))
         columns = dict(zip(KEYS, key, strict=True))
+        columns |= _printed(study.datasets[str(dataset)].kind, str(columns["stopping"]))
         counts = runs.loc[runs["step"] == step, "counts"]
         rows += cells(columns, counts, study.datasets[str(dataset)].steps[step])
     return pd.DataFrame(rows)
 
 
+def _printed(kind: str, stopping: str) -> dict[str, int]:
+    """The paper's accuracies of old and new classes."""
+    numbers = paper.FIGURE_2.get(stopping, ()) if kind == paper.GSC.kind else ()
+    return dict(zip(("paper_old", "paper_new"), numbers, strict=False))
+
+
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per end of fine-tuning: accuracy of old and new classes."""
-    header = ["dataset", "heads", "epochs", "seeds", "old, %", "new, %", "paper: old / new, %"]
+    header = [
+        "dataset", "split", "base model", "epochs", "seeds", "old, %", "new, %",
+        "paper: old / new, %",
+    ]  # fmt: skip
     lines = []
-    for (dataset, _, _, heads, stopping), part in table.groupby(KEYS, sort=False):
-        columns = [str(dataset), str(heads), end_of_fine_tuning(stopping), str(part["n"].iloc[0])]
+    for (dataset, split, *_, stopping), part in table.groupby(KEYS, sort=False):
+        first = part.iloc[0]
+        columns = [dataset, split, base_text(first), end_of_fine_tuning(stopping), str(first["n"])]
         shares = [f"{share:.1f}" for share in old_and_new(part)]
-        printed = " / ".join(map(str, paper.FIGURE_2.get(stopping, ())))
-        lines.append([*columns, *shares, printed])
+        printed = [first.get(name) for name in ("paper_old", "paper_new")]
+        text = "" if pd.isna(printed[0]) else " / ".join(f"{number:.0f}" for number in printed)
+        lines.append([*columns, *shares, text])
     return header, lines

@@ -1,4 +1,7 @@
-"""Average incremental accuracy at each memory budget K, single task and multitask (Figure 5)."""
+"""Average incremental accuracy at each memory budget K, single task and multitask (Figure 5).
+
+A gain is over the single task, paired by seed, with its uncorrected p-value.
+"""
 
 from collections.abc import Sequence
 
@@ -8,7 +11,7 @@ from mtcil.records.measures import average_incremental_accuracy
 from mtcil.records.tables import by_seed
 from mtcil.reporting.columns import named
 from mtcil.reporting.inference import estimate, paired_by_seed
-from mtcil.reporting.style import gap_text, with_ci
+from mtcil.reporting.style import base_text, gap_text, with_ci
 from mtcil.settings.study import SINGLE as SINGLE_TASK
 from mtcil.settings.study import Study
 
@@ -43,7 +46,7 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per sweep and a column per K, with the gain over single task."""
     budgets = sorted(table["exemplars"].unique())
-    header = ["dataset", "heads", "passes", *(f"K = {k}" for k in budgets)]
+    header = ["dataset", "split", "base model", "passes", *(f"K = {k}" for k in budgets)]
     lines = []
     for _, part in table.groupby(KEYS, sort=False):
         first = part.iloc[0]
@@ -53,6 +56,6 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             gap = gap_text(row, "gain_")
             text += f"; gain {gap}" if gap else ""
             cells[row["exemplars"]] = text
-        columns = [str(first[k]) for k in ("dataset", "heads", "passes")]
+        columns = [first["dataset"], first["split"], base_text(first), first["passes"]]
         lines.append([*columns, *(cells.get(k, "") for k in budgets)])
     return header, lines

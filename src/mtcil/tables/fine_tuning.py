@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mtcil.reporting.columns import by_measure, row_of
-from mtcil.reporting.style import SCHEDULES, gap_text, with_ci
+from mtcil.reporting.style import SCHEDULES, base_text, gap_text, with_ci
 from mtcil.settings.study import Study
 
 STAGE, SECTION, RECORDS = "sweep_epochs", "epoch_sweeps", "records"
@@ -56,17 +56,17 @@ def _last(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
 def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per schedule and end: average, its difference, old and new after the last step."""
     header = [
-        "dataset", "heads", "schedule", "epochs", UPDATES, "average",
-        "against two steps, early stopping", "old, last step", "new, last step",
+        "dataset", "split", "base model", "schedule", "epochs", UPDATES, "average",
+        "against two steps, early stopping (p uncorrected)", "old, last step", "new, last step",
     ]  # fmt: skip
     lines = []
     for key, part in table.groupby([*KEYS, "schedule", "stopping"], sort=False):
-        dataset, _, _, heads, schedule, stopping = map(str, key)
+        dataset, split, *_, schedule, stopping = map(str, key)
         by_name = part.set_index("measure")
         average = by_name.loc["average"]
         lines.append(
             [
-                dataset, heads, SCHEDULES[schedule],
+                dataset, split, base_text(average), SCHEDULES[schedule],
                 "early stopping" if stopping == "early" else stopping,
                 f"{by_name.loc[UPDATES, 'mean']:.0f}" if UPDATES in by_name.index else "",
                 _text(average),

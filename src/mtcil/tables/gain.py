@@ -18,6 +18,7 @@ from mtcil.reporting.columns import (
     in_order,
     minus_base,
     named,
+    only_training_differs,
     row_of,
     with_power,
 )
@@ -32,13 +33,14 @@ PLACE = ["dataset", "split", "exemplars"]
 def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     """A row per dataset, split, K and column: multitask, `single_` task, and their `gain_`.
 
-    All three over the seeds that both have; empty where there is only one of the two.
+    All three over the seeds that both have; empty where there is only one of the two, or where they
+    also differ in method or class order.
     """
     rows = []
     for place, part in records.groupby(PLACE, sort=False) if len(records) else ():
         single, multitask = (part[part["base"] == base] for base in (SINGLE, MULTITASK))
         shared = set(single["seed"]) & set(multitask["seed"])
-        if not shared:
+        if not shared or not only_training_differs(study, str(place[0])):
             continue
         paired = [of[of["seed"].isin(shared)] for of in (multitask, single)]
         ours, theirs = (by_measure(of) | minus_base(of) for of in paired)

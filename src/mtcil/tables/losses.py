@@ -10,7 +10,7 @@ import pandas as pd
 
 from mtcil.reporting import paper
 from mtcil.reporting.columns import by_measure, in_order, row_of
-from mtcil.reporting.style import gap_text, with_ci
+from mtcil.reporting.style import base_text, gap_text, with_ci
 from mtcil.settings.sections import DatasetSettings
 from mtcil.settings.study import Study
 
@@ -57,8 +57,9 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     """A line per loss set: accuracy at each step, averages, differences of the average."""
     measures = in_order(table["measure"])
     header = [
-        "dataset", "heads", "K", "losses", *measures, "average: to the row above",
-        "average: to all four", "the paper's average",
+        "dataset", "split", "base model", "K", "losses", *measures,
+        "average: to the row above (p uncorrected)", "average: to the most terms (p uncorrected)",
+        "the paper's average",
     ]  # fmt: skip
     lines = []
     for (*_, losses), part in table.groupby([*KEYS, "losses"], sort=False):
@@ -67,12 +68,14 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             for _, row in part.iterrows()
         }
         average = part[part["measure"] == "average"].iloc[0]
-        columns = [str(average[k]) for k in ("dataset", "heads", "exemplars")]
+        base, budget = base_text(average), str(average["exemplars"])
         gaps = [gap_text(average, prefix) for prefix in ("above_", "full_")]
         printed = average.get("paper")
         lines.append(
             [
-                *columns,
+                *(str(average[k]) for k in ("dataset", "split")),
+                base,
+                budget,
                 str(losses),
                 *(cells.get(m, "") for m in measures),
                 *gaps,

@@ -1,4 +1,4 @@
-"""Comparison of methods, from the same base models, with the same bytes of memory."""
+"""Comparison of methods, from the same base models; all but `joint` have at most the same bytes."""
 
 from collections.abc import Sequence
 
@@ -28,8 +28,9 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     header = [
         "dataset", "split", "K", "base models", "rank", "method", "single task", "other base",
         "other base minus single task (p by Holm)", "single task: to ccil (p by Holm)",
-        "other base: to ccil (p by Holm)", "single task: to joint", "old / new, single task",
-        "old / new, other base", "kept, kB", "updates", "clips passed forward",
+        "other base: to ccil (p by Holm)", "single task: to joint (p by Holm)",
+        "old / new, single task", "old / new, other base", "kept, kB", "updates",
+        "clips passed forward",
         "detectable gain of the other base (80 % power)",
     ]  # fmt: skip
     lines = []

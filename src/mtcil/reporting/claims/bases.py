@@ -59,7 +59,8 @@ def figure_4(scope: Scope) -> list[Claim]:
         )
         for heads in others or ([] if different else ["none"])
     ]  # fmt: skip
-    claims += [_grows(scope, different), _flattens(scope, different)]
+    path = _one_by_one(scope, different)
+    claims += [_grows(scope, path), _flattens(scope, path)]
     claims += _distinct(scope, different, by_shape["equal"])
     claims += [
         scope.claim(
@@ -70,6 +71,14 @@ def figure_4(scope: Scope) -> list[Claim]:
         for heads in by_shape["copies"] or ["none"]
     ]  # fmt: skip
     return claims
+
+
+def _one_by_one(scope: Scope, different: list[str]) -> list[str]:
+    """One heads setting for each number of tasks: those that lead to multitask come first."""
+    chosen: dict[int, str] = {}
+    for heads in sorted(different, key=lambda heads: not scope.multitask.startswith(heads)):
+        chosen.setdefault(heads.count("-"), heads)
+    return [chosen[n_others] for n_others in sorted(chosen)]
 
 
 def _grows(scope: Scope, different: list[str]) -> Claim:

@@ -86,8 +86,8 @@ def _gain(scope: Scope, others: Mapping[str, list[Measure]]) -> Measure:
 def _gains(scope: Scope, others: Mapping[str, list[Measure]]) -> pd.DataFrame:
     """A row per technique of tables/methods: its gain, with the corrected p-value."""
     gains = pd.DataFrame(columns=["gain_mean", "gain_p_holm"])
-    if others:
-        table = scope.tables["methods"]
+    table = scope.tables.get("methods", gains)
+    if others and "gain_mean" in table:  # not without a row called `single`
         here = table["base"].eq(_bases(scope)[0]) & table["method"].isin(list(others))
         here &= table["dataset"].eq(scope.dataset) & table["split"].eq(scope.split)
         gains = comparison.measured(table[here & table["gain_mean"].notna()], "average")

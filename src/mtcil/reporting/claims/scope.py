@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mtcil.records.measures import average_incremental_accuracy
@@ -18,7 +19,7 @@ METHOD = "ccil"  # the paper's incremental method
 
 @dataclass(frozen=True)
 class Measure:
-    """Numbers by seed (times: by round), and their place in the records; may be empty."""
+    """Finite numbers by seed (times: by round), and their place in the records; may be empty."""
 
     numbers: dict[int, float]
     where: str
@@ -30,6 +31,11 @@ class Measure:
         gaps = {seed: round(self.numbers[seed] - other.numbers[seed], 9) for seed in shared}
         theirs = f"({other.where})" if " minus " in other.where else other.where
         return Measure(gaps, f"{self.where} minus {theirs}")
+
+
+def _finite(values: Mapping[int, float]) -> dict[int, float]:
+    """A base step only has no average, and no old classes."""
+    return {seed: value for seed, value in values.items() if np.isfinite(value)}
 
 
 def nothing(what: str) -> Measure:
@@ -125,7 +131,7 @@ class Scope:
             seed: average_incremental_accuracy(steps)
             for seed, steps in (by_seed(runs).items() if len(runs) else ())
         }
-        return Measure(values, f"{self._place(stage, {'base': base, **only})} average")
+        return Measure(_finite(values), f"{self._place(stage, {'base': base, **only})} average")
 
     def at_step(self, stage: str, base: str, column: str, step: int, **only: Any) -> Measure:
         """A column of the records at one step; -1, or a step past the end, is the last step."""
@@ -137,7 +143,7 @@ class Scope:
         at = last if step == -1 else min(step, last)
         chosen = runs[runs["step"] == at]
         values = {int(s): float(v) for s, v in zip(chosen["seed"], chosen[column], strict=True)}
-        return Measure(values, f"{where} step={at} {column}")
+        return Measure(_finite(values), f"{where} step={at} {column}")
 
     def times(self) -> pd.DataFrame:
         """(round, heads) seconds of an epoch, separate passes; CPU time on a CPU."""

@@ -1,7 +1,8 @@
 """The rules by which a claim of the paper gets its verdict.
 
 Ours is the mean over n seeds with its 95 % confidence interval (CI). A difference is paired by
-seed (times: by round) and has a p-value (paired t-test). The margin is 2 points, ours.
+seed (times: by round) and has a p-value: a t-test against the bound of the claim (0, if none is
+named). The margin is 2 points, ours.
 
 - **A difference with a direction**, e.g. multitask minus single task is above 0. CI above 0:
   *reproduced* if the paper gives no size or its size is in the CI, else *same direction*. CI
