@@ -192,7 +192,6 @@ def test_a_full_and_a_read_only_file_system_have_their_own_messages(extracted, o
         subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -207,6 +206,7 @@ def test_the_advice_fits_the_fault(error, says):
     assert says in fault_of_machine(error)
 
 
+@pytest.mark.slow
 def test_a_file_where_a_folder_should_be_is_named(extracted):
     for stage, folder in [
         ("train_base", "models/base/words/single-random"), ("learn_steps", ".checkpoints"),
