@@ -84,9 +84,9 @@ mutants: $(STAMP) $(EXTRA_VENV)/.installed  ## Change the scientific core, a pie
 	$(EXTRA_VENV)/bin/python -m mutmut run && \
 	$(EXTRA_VENV)/bin/python -m mutmut results --all true | sed 's/.*: //' | sort | uniq -c
 
-KILLS ?= 126
+KILLS ?= 147
 
-faults: $(STAMP)  ## Kill stages at KILLS=126 random moments; nothing may be lost or left (20 minutes).
+faults: $(STAMP)  ## Kill stages at KILLS=147 random moments; nothing may be lost or left (25 minutes).
 	$(BIN)/python tests/kills.py $(KILLS)
 
 repro: $(STAMP)  ## The paper's study on the real datasets (downloads about 8 GB).

@@ -32,13 +32,14 @@ from victims import Kill, kill_at, start, wait_for_end
 from mtcil.audio.download import size
 
 LEARNING = ("train_base", "learn_steps", "sweep_exemplars")
+WITH_WORKERS = (*LEARNING, "probe_base")
 # What trains many runs at once on a GPU, on this CPU; pairs, so that kills come between fleets.
 AS_FLEETS = """
 import mtcil.running.base_jobs, mtcil.running.together
 mtcil.running.base_jobs.BaseJob.is_on_gpu = True
 mtcil.running.together.MOST = 2
 """
-STAGES = ("download", "extract_features", *LEARNING)
+STAGES = ("download", "extract_features", *WITH_WORKERS)
 OF_ANY: list[Kill] = [
     ("first", signal.SIGKILL), ("group", signal.SIGINT), ("first", signal.SIGTERM),
     ("group", signal.SIGKILL),
@@ -77,7 +78,7 @@ class Case:
 
     @property
     def kills(self) -> list[Kill]:
-        has_workers = self.jobs > 1 and self.stage in LEARNING
+        has_workers = self.jobs > 1 and self.stage in WITH_WORKERS
         return OF_ANY + (OF_WORKERS if has_workers else []) + (OF_DVC if self.dvc else [])
 
     def __str__(self) -> str:
@@ -208,7 +209,7 @@ class Yard:
             assert self.server.requests[asked]["Range"] == f"bytes={come}-"
         said = self.log.read_text("utf-8")
         assert "Traceback" not in said or kill[1] == signal.SIGINT, f"{kill}: {self.said(case)}"
-        if left_to_do := re.search(r"(\d+) of them to (?:train|learn)", said):
+        if left_to_do := re.search(r"(\d+) of them to (?:train|learn|probe)", said):
             n, folder = (
                 int(left_to_do[1]),
                 "models" if case.stage == "train_base" else ".checkpoints",
@@ -244,8 +245,16 @@ class Yard:
         }
         lost = {name for name, made in self.finished.items() if now.get(name) != made}
         # A stage removes the files of its runs once it has written their records.
-        records = [file.read_text("utf-8") for file in self.study.glob("metrics/records/*/*.csv")]
-        recorded = {name for name in lost - set(now) if any(Path(name).stem in r for r in records)}
+        records = {
+            file.parent.name: file.read_text("utf-8")
+            for file in self.study.glob("metrics/records/*/*.csv")
+        }
+        recorded = {
+            name
+            for name in lost - set(now)
+            if any(Path(name).stem in text for text in records.values())
+            or ("/probes-" in name and "probe_base" in records)
+        }
         assert not lost - recorded, f"{sorted(lost - recorded)} were lost or made again"
         self.finished = now
 
@@ -284,7 +293,7 @@ def values(jobs: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def new_yard(
-    root: Path, seed: int, last: Sequence[str] = ("learn_steps", "sweep_exemplars")
+    root: Path, seed: int, last: Sequence[str] = ("learn_steps", "sweep_exemplars", "probe_base")
 ) -> Iterator[Yard]:
     """A repository with a copy of this project's code and the tiny study after `dvc repro`.
 

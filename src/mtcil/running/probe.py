@@ -1,5 +1,6 @@
 """Probe base models: list the probes to run, and run those that are not finished."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ def probe_all(
             records |= saved
         elif left.probes:
             missing.append(left)
+    print(f"{len(jobs)} base models, {len(missing)} of them to probe", file=sys.stderr)
     for _, found in perform(probe_one_base, missing, machine, "base models"):
         records |= found
     return [
