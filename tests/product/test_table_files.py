@@ -17,7 +17,7 @@ from mtcil.reporting.table_files import TEXT, Page, read_table, write_tables
 from mtcil.settings.files import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
-STUDIES = [ROOT / folder for folder in ("demo", "studies/ten_words", "studies/urban_fold1")]
+STUDIES = [ROOT / folder for folder in ("demo", "studies/arabic_words", "studies/ten_words")]
 PAGE = Page(["a"], [["b"]])
 ROWS = pd.DataFrame(
     {

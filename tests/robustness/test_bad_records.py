@@ -13,13 +13,11 @@ import pytest
 from refused import assert_refused, refusal
 from tiny_study import change, params, run_stage, write_params
 
-from mtcil.figures import fine_tuning as figure
 from mtcil.records.rows import TABLES, Run, step_rows
 from mtcil.records.tables import file_of, known_runs, read_records, write_records
 from mtcil.running.keys import digest
 from mtcil.settings.files import read_study
 from mtcil.settings.study import FromBases, Study
-from mtcil.tables import fine_tuning
 
 STEPS = (3, 1, 1)
 SCOPES = {"seen": (0, 1, 2), "future": (1, 2), "base": (0,)}
@@ -176,11 +174,9 @@ DAMAGE = {
     ),
     "has words for numbers": (set_to("accuracy", "good"), "could not convert string to float"),
     "has a seed that is not a whole number": (set_to("seed", "0.5"), "cannot safely convert"),
-    "has half an update": (set_to("updates", "0.5"), "cannot safely cast"),
+    "has half an update": (set_to("updates", "0.5"), "cannot safely convert"),
+    "has no count of updates": (set_to("updates", ""), "NA values"),
     "has a word for the clips passed": (set_to("clips_passed", "many"), "many"),
-    "counts epochs": (
-        columns(lambda table: table.rename(columns={"updates": "epochs"})), "no column updates",
-    ),
     "has an empty seed": (set_to("seed", ""), "NA values"),
     "has an empty field": (set_to("heads", ""), "an empty field in dataset, split, base"),
     "has an accuracy of 101 %": (set_to("accuracy", "101"), "an accuracy is not between 0 and 100"),
@@ -293,32 +289,6 @@ def test_a_dataset_called_like_a_missing_value_is_read_as_a_name(tmp_path):
     write_steps(tmp_path, "learn_steps", [base], [{"losses": "null"}])
     found = read_records(tmp_path / "learn_steps", "NA")
     assert set(found["dataset"]) == {"NA"} and set(found["losses"]) == {"null"}
-
-
-def test_records_without_counts_of_updates_can_still_be_read_and_drawn(study):
-    """Those of the first edition counted epochs; what they learnt is a result all the same."""
-    stage = study / "metrics/records/sweep_epochs"
-    file = stage / "words.csv"
-    both = ["updates", "clips_passed"]
-    some = columns(lambda table: table.assign(**{name: ["", *table[name][1:]] for name in both}))
-    file.write_bytes(some(file.read_bytes()))
-    found = read_records(stage, "words")
-    assert found[both].isna().sum().tolist() == [1, 1] and (found["updates"][1:] == 2).all()
-    assert set(found["clips_passed"][1:]) == {64}
-    before = file.read_bytes()
-    write_records(stage, "words", found.to_dict("records"))
-    assert file.read_bytes() == before
-    runs = known_runs([stage], "words").values()
-    write_records(stage, "words", [row for rows in runs for row in rows["records"]])
-    assert sorted(file.read_bytes().splitlines()) == sorted(before.splitlines())
-    none = columns(lambda table: table.assign(**dict.fromkeys(both, "")))
-    file.write_bytes(none(before))
-    for records, text in ((found, "2"), (read_records(stage, "words"), "")):
-        table = fine_tuning.table(read_study(study / "params.yaml"), records)
-        header, body = fine_tuning.markdown(table)
-        place = list(header).index("updates of a step")
-        assert [line[place] for line in body] == [text] * 4
-        figure.draw(table)
 
 
 def test_runs_in_a_damaged_table_are_not_finished(study):

@@ -418,6 +418,7 @@ def test_held_clips_stay_the_same_and_are_cut_with_the_memory():
     assert as_set(held) < as_set(clips)
     step = replace(step_of(), per_class=3)
     _, after, _ = learn(bic, step, BIC, first.tensors, apart=held)
+    assert torch.bincount(after.apart.labels).tolist() == [2] * 6  # of the correction: balanced
     memory = join(step.memory, step.new)
     memory = memory[torch.cat([of_labels(memory, k, k + 1)[:3] for k in range(6)])]
     second = state_after(bic, after, step.new, memory, BIC)

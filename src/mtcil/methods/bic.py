@@ -2,9 +2,11 @@
 
 Wu et al.: Large Scale Incremental Learning (CVPR 2019), section 3: (1 - l) CE + l KD with
 l = n_old / n_seen; then, with the network frozen, alpha and beta of alpha * logit + beta for the
-new classes, by cross entropy on clips not used in training. As in FACIL's bic.py, a class's clips
-for the correction are held out when the class is first learnt, and stay held out. Those of the
-base classes were used in training, because the base model is given.
+new classes, by cross entropy on clips not used in training, equally many of each class. As in
+FACIL's bic.py, a class's clips for the correction are held out when the class is first learnt, and
+stay held out; old ones are cut to the new classes' number before the correction. Those of the
+base classes were used in training, because the base model is given. Both parts of K are whole
+numbers of clips of each class, so that up to one clip of each class is left free.
 """
 
 import math
@@ -51,7 +53,9 @@ def learn_step(
     teacher, student = teacher_and_student(learner, clips, seeds)
     n_old = clips.n_old
     of_new = some_of_each(clips.new, clips.per_class, config, seeds.generator("held"))
-    held = of_new if learner.apart is None else join(learner.apart, of_new)
+    held = of_new
+    if learner.apart is not None:
+        held = join(first_of_each(learner.apart, n_old, n_held(clips.per_class, config)), of_new)
     others = clips.new[rows_not_in(clips.new.features, of_new.features)]
     seen = join(others, clips.memory)
     ones = torch.ones(clips.n_new, device=seen.features.device)
@@ -98,8 +102,8 @@ def state_after(
         kept = stored(clips.features, config.bits)
         others = clips[rows_not_in(kept, memory.features)]
         held = some_of_each(others, m, config, seeds.generator("held"))
-    rows = [of_labels(held, k, k + 1)[: n_held(m, config)] for k in range(learner.n_classes)]
-    return Learner(learner.network, tensors, held[torch.cat(rows)])
+    held = first_of_each(held, learner.n_classes, n_held(m, config))
+    return Learner(learner.network, tensors, held)
 
 
 def predict(learner: Learner, features: Tensor) -> Tensor:
@@ -131,6 +135,11 @@ def some_of_each(clips: Clips, m: int, config: Config, generator: torch.Generato
         n = min(n_held(m, config), held_apart(len(rows), config.held_share))
         drawn.append(rows[torch.randperm(len(rows), generator=generator)[:n].to(rows.device)])
     return clips[torch.cat(drawn)]
+
+
+def first_of_each(clips: Clips, n_classes: int, n: int) -> Clips:
+    """The first n clips of each class, or all of a class that has fewer."""
+    return clips[torch.cat([of_labels(clips, k, k + 1)[:n] for k in range(n_classes)])]
 
 
 def fit_correction(logits: Tensor, labels: Tensor, n_old: int) -> tuple[float, float]:

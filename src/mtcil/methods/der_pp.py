@@ -7,6 +7,10 @@ Buzzega et al.: Dark Experience for General Continual Learning (NeurIPS 2020), e
 New clips and exemplars share one forward pass, and both memory terms use the same exemplars, as in
 Avalanche's der.py, so that an update has as many clips as in other methods. In Mammoth's derpp.py
 each term has its own pass; separate passes cost 7 points on the ten words (seeds 0 to 2).
+
+Also as in Avalanche, logits are stored once, after a class's first step (in the paper while it is
+learnt), and clips of the classes being learnt are not replayed. Ours: exemplars are chosen as for
+every method, not by reservoir sampling, and the mean leaves out classes that came later.
 """
 
 from types import SimpleNamespace

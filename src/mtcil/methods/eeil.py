@@ -2,7 +2,9 @@
 
 Castro et al.: End-to-End Incremental Learning (ECCV 2018), equations 1 to 3 and section 4.3: cross
 entropy and distillation; then fine-tuning at a smaller learning rate on the balanced set, where
-the new classes are also distilled, from the model before this fine-tuning.
+all classes are distilled from the model before this fine-tuning (in FACIL's code the old classes
+from the old model). Left out: the paper's gradient noise and data augmentation. Ours: the weight of
+the distillation, and its factor T**2.
 """
 
 from dataclasses import replace

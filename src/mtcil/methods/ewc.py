@@ -5,9 +5,11 @@ Kirkpatrick et al.: Overcoming catastrophic forgetting in neural networks (PNAS 
     L = CE + lambda / 2 sum_i F_i (theta_i - theta*_i)^2
 
 F is the mean over clips of the squared gradient of each clip's log-likelihood (not the square of
-the mean gradient), at its true label. F is capped at `fisher_cap`, as in PyCIL's ewc.py: without a
-cap, a large lambda makes gradient descent diverge. Without exemplars, the cross entropy is over
-the new logits, as in FACIL's and PyCIL's code.
+the mean gradient), at its true label. F is capped at `fisher_cap`: without a cap, a large lambda
+makes gradient descent diverge. PyCIL's ewc.py has the same cap for the square of a batch's mean
+gradient, which is far smaller, so here the cap acts on more parameters. After a step the old and
+new F are averaged by their numbers of classes, as in PyCIL; the paper keeps a penalty for each
+task. Without exemplars, the cross entropy is over the new logits, as in FACIL's and PyCIL's code.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,9 @@
 """Fine-tuning: cross entropy over all logits, on new clips and memory.
 
-Without memory this is the lower bound; with exemplars, experience replay; with all clips of all
-old classes (`memory: all`), joint training, the upper bound. Clips can be augmented, so that the
-upper bound is not below methods that augment.
+Without memory this is the lower bound; with exemplars, replay, whose batches are drawn from new
+clips and exemplars together (not half from each); with all clips of all old classes
+(`memory: all`), joint training, the upper bound. Clips can be augmented, so that the upper bound
+is not below methods that augment.
 """
 
 from types import SimpleNamespace

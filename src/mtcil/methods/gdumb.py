@@ -1,7 +1,9 @@
 """GDumb: discard the old network, and learn from scratch on a balanced memory.
 
 Prabhu, Torr, Dokania: GDumb: A Simple Approach that Questions Our Progress in Continual Learning
-(ECCV 2020). The memory holds equally many clips of each class seen; new ones are drawn at random.
+(ECCV 2020). The memory holds equally many clips of each class seen. A step learns old classes from
+their exemplars, and new ones from as many clips drawn at random; what is kept of these afterwards
+is chosen as for every method. Left out: the paper's CutMix and warm restarts.
 """
 
 import copy

@@ -1,8 +1,9 @@
 """MAS: penalise changes of parameters by how much the output depends on them.
 
 Aljundi et al.: Memory Aware Synapses (ECCV 2018), equations 2 to 4. The importance of a parameter
-is the mean over clips of |gradient of the output's squared norm|.
-Without exemplars, the cross entropy is over the new logits, as in FACIL's code.
+is the mean over clips of |gradient of the output's squared norm|. After a step old and new
+importances are averaged by their numbers of classes; the authors add them up. Without exemplars,
+the cross entropy is over the new logits, as in FACIL's code.
 
     L = CE + lambda sum_i Omega_i (theta_i - theta*_i)^2
 """

@@ -2,7 +2,7 @@
 
 Ahn et al.: SS-IL: Separated Softmax for Incremental Learning (ICCV 2021), equations 3 to 5. New
 clips compete among the new classes, exemplars among the old ones. Each batch is half new clips,
-half exemplars.
+half exemplars; the authors' code has four new clips for each exemplar.
 """
 
 from types import SimpleNamespace

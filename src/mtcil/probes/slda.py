@@ -3,7 +3,8 @@
 Hayes and Kanan: Lifelong Machine Learning with Deep Streaming Linear Discriminant Analysis
 (CVPR Workshops 2020), equations 1 to 4. They update the covariance clip by clip and weight a clip
 by t / (t + 1), where t counts the clips of all classes. We add each class's scatter about its final
-mean, which gives the exact within-class covariance for any order of classes.
+mean, which gives the exact within-class covariance for any order of classes. They start from a
+shrunk estimate (OAS) of the base classes' covariance; we start from none.
 """
 
 from typing import Annotated

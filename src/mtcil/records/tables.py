@@ -17,8 +17,7 @@ from mtcil.records.rows import IDENTITY, TABLES, Rows, confusion_from_text
 from mtcil.settings.sections import require
 
 MAX_CLIPS = 10_000_000  # of a test set; a larger count is damage
-# The columns of each table, in order, and their types. Int64 may be empty: runs of the first
-# edition counted epochs. For stages of incremental steps:
+# The columns of each table, in order, and their types. For stages of incremental steps:
 _RUN = dict.fromkeys(IDENTITY, "str") | {"exemplars": "int64", "seed": "int64"}
 _STEP = _RUN | dict.fromkeys(("step", "classes_seen"), "int64")
 _MEASURES = ("accuracy", "class_accuracy", "macro_f1", "old_accuracy", "new_accuracy")
@@ -27,7 +26,7 @@ _KEY = {"key": "str"}
 _STEP_TABLES = {
     "records": _STEP
     | dict.fromkeys(_MEASURES, "float64")
-    | {"updates": "Int64", "phases": "str", "clips_passed": "Int64", "diverged": "Int64"}
+    | {"updates": "int64", "phases": "str", "clips_passed": "int64", "diverged": "int64"}
     | dict.fromkeys(_BYTES, "int64")
     | _KEY,
     "matrix": _STEP | {"of_step": "int64", "accuracy": "float64"} | _KEY,
@@ -38,7 +37,7 @@ _CLIPS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
 # For other stages:
 _TABLES = {
     "train_base": _BASE
-    | {"seed": "int64", "updates": "Int64"}
+    | {"seed": "int64", "updates": "int64"}
     | dict.fromkeys(_CLIPS, "int64")
     | _KEY,
     "probe_base": _BASE
@@ -66,16 +65,14 @@ def columns_of(stage: str, table: str = "records") -> dict[str, str]:
 
 
 def write_table(
-    path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str] | None = None
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None
 ) -> None:
     """Write rows as CSV, atomically; numbers have four decimals, so that the bytes are the same.
 
     Args:
-        columns: column names, in order, and their types; an empty table still gets its header.
+        columns: in their order; an empty table still gets its header.
     """
     table = pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
-    may_be_empty = [name for name, kind in (columns or {}).items() if kind == "Int64"]
-    table = table.astype(dict.fromkeys(may_be_empty, "Int64"))  # even next to empty fields
     write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 

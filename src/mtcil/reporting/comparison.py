@@ -14,7 +14,7 @@ from mtcil.reporting.style import base_text, is_single
 from mtcil.settings.study import SINGLE, Study
 
 PAPERS, JOINT = "ccil", "joint"  # the paper's method; all clips of all classes
-BOUNDS = {JOINT: "upper bound", "finetune": "lower bound"}
+BOUNDS = {JOINT: "upper bound", "finetune": "lower bound", "finetune_new": "lower bound"}
 ABOUT = ["base", "dataset", "split", "heads", "passes", "control", "exemplars", "method"]
 PLACE = ["dataset", "split", "exemplars"]
 KEPT = ["memory_bytes", "state_bytes", "validation_bytes"]
@@ -74,8 +74,8 @@ def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
         "old": later["old_accuracy"].mean().to_dict(),
         "new": later["new_accuracy"].mean().to_dict(),
         "bytes": last[KEPT].sum(axis=1).astype(float).to_dict(),
-        "updates": later["updates"].sum(min_count=1).astype(float).to_dict(),
-        "clips": later["clips_passed"].sum(min_count=1).astype(float).to_dict(),
+        "updates": later["updates"].sum().astype(float).to_dict(),
+        "clips": later["clips_passed"].sum().astype(float).to_dict(),
     }
 
 

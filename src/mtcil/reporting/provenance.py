@@ -53,10 +53,7 @@ def facts_of(file: Path, dataset: str) -> dict[str, str]:
 
 
 def _total(records: pd.DataFrame, name: str) -> str:
-    if name not in records:
-        return ""
-    total = records[name].sum(min_count=1)
-    return "not recorded" if pd.isna(total) else f"{int(total):,}"
+    return f"{int(records[name].sum()):,}" if name in records else ""
 
 
 def ranges(seeds: Any) -> str:

@@ -45,11 +45,11 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
 def _last(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
     """By seed: old and new accuracy after the last step, and the mean updates of a step."""
     last = runs[runs["step"] == runs["step"].max()].set_index("seed")
-    updates = runs[runs["step"] > 0].dropna(subset="updates").groupby("seed")["updates"].mean()
+    updates = runs[runs["step"] > 0].groupby("seed")["updates"].mean()
     return {
         "old, last step": last["old_accuracy"].to_dict(),
         "new, last step": last["new_accuracy"].to_dict(),
-        **({UPDATES: updates.astype(float).to_dict()} if len(updates) else {}),
+        UPDATES: updates.to_dict(),
     }
 
 
@@ -68,7 +68,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
             [
                 dataset, split, base_text(average), SCHEDULES[schedule],
                 "early stopping" if stopping == "early" else stopping,
-                f"{by_name.loc[UPDATES, 'mean']:.0f}" if UPDATES in by_name.index else "",
+                f"{by_name.loc[UPDATES, 'mean']:.0f}",
                 _text(average),
                 gap_text(average, "gain_"),
                 *(_text(by_name.loc[m]) for m in ("old, last step", "new, last step")),

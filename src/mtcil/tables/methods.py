@@ -57,7 +57,8 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
                     _difference(ones, "joint_"),
                     *(_old_and_new(part) for part in (ones, others)),
                     f"{n_bytes / 1000:,.1f}",
-                    *("" if pd.isna(number) else f"{number:,.0f}" for number in (updates, clips)),
+                    f"{updates:,.0f}",
+                    f"{clips:,.0f}",
                     _power(others),
                 ]
             )

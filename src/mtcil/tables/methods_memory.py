@@ -1,7 +1,8 @@
 """Accuracy of each method against the bytes that it keeps for the last step.
 
 This is not only exemplars: statistics, decoders and importances of weights cost memory too. The
-network and the teacher are not counted, because every method has them.
+network is not counted, nor the old one that a step with distillation, EWC or MAS reads: joint,
+finetune, replay, GDumb, ER-ACE and DER++ do without it.
 """
 
 from collections.abc import Sequence
