@@ -177,6 +177,9 @@ DAMAGE = {
     "has half an update": (set_to("updates", "0.5"), "cannot safely convert"),
     "has no count of updates": (set_to("updates", ""), "NA values"),
     "has a word for the clips passed": (set_to("clips_passed", "many"), "many"),
+    "counts epochs": (
+        columns(lambda table: table.rename(columns={"updates": "epochs"})), "no column updates",
+    ),
     "has an empty seed": (set_to("seed", ""), "NA values"),
     "has an empty field": (set_to("heads", ""), "an empty field in dataset, split, base"),
     "has an accuracy of 101 %": (set_to("accuracy", "101"), "an accuracy is not between 0 and 100"),
