@@ -7,7 +7,6 @@ so and ends, except with `--tiny`: then a few updates run on the CPU.
 """
 
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -16,28 +15,26 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import torch
+from made import made_features, shortened
+from size import TINY, sized
+
+from mtcil.learning.base_step import BasePlan, base_clips, learn_base
+from mtcil.learning.fit import Fit, Seeds, Trained, phase_of
+from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network
+from mtcil.learning.trajectory import Run, step_clips
+from mtcil.methods import ccil
+from mtcil.running import alone
+from mtcil.running.base_jobs import BaseJob, Folders, base_jobs
+from mtcil.running.device import prepare_worker
+from mtcil.running.estimate import noise
+from mtcil.running.fleet import Fleet
+from mtcil.running.jobs import Variant, run_jobs
+from mtcil.running.run import learn_all, train_all
+from mtcil.settings.files import read_study
+
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "pipeline")]
-
-import torch  # noqa: E402
-from made import made_features, shortened  # noqa: E402
-from size import TINY, sized  # noqa: E402
-
-from mtcil.learning.base_step import BasePlan, base_clips, learn_base  # noqa: E402
-from mtcil.learning.fit import Fit, Seeds, Trained, phase_of  # noqa: E402
-from mtcil.learning.learner import Learner  # noqa: E402
-from mtcil.learning.network import Network  # noqa: E402
-from mtcil.learning.trajectory import Run, step_clips  # noqa: E402
-from mtcil.methods import ccil  # noqa: E402
-from mtcil.running import alone  # noqa: E402
-from mtcil.running.base_jobs import BaseJob, Folders, base_jobs  # noqa: E402
-from mtcil.running.device import prepare_worker  # noqa: E402
-from mtcil.running.estimate import noise  # noqa: E402
-from mtcil.running.fleet import Fleet  # noqa: E402
-from mtcil.running.jobs import Variant, run_jobs  # noqa: E402
-from mtcil.running.run import learn_all, train_all  # noqa: E402
-from mtcil.settings.files import read_study  # noqa: E402
-
 STUDY = read_study(ROOT / "params.yaml")
 WORDS = shortened(read_study(ROOT / "studies/ten_words/params.yaml"))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

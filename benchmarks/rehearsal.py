@@ -15,7 +15,7 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "pipeline")]
+sys.path.insert(0, str(ROOT / "pipeline"))
 
 import torch  # noqa: E402
 from made import made_features, shortened  # noqa: E402

@@ -7,7 +7,6 @@ prints Markdown; the clips are made here: speed does not depend on what they hol
 import math
 import os
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,6 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import straightforward  # noqa: E402
 import torch  # noqa: E402

@@ -59,7 +59,8 @@ def _results(seed: int) -> list[StepResult]:
     for n_seen in np.cumsum(STEPS):
         counts = np.eye(n_seen, dtype=np.int64) * 20 + np.arange(n_seen) % (3 + seed)
         updates = {"head_first": 3, "then_all": 5}
-        results.append(StepResult(counts, updates, 8 * 64, 60 * 4096, 0, 0, 9))
+        bytes_kept = {"memory_bytes": 60 * 4096, "teacher_bytes": 9}
+        results.append(StepResult(counts, updates, clips_passed=8 * 64, **bytes_kept))
     return results
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def params(root: str) -> dict[str, Any]:
-    """The demo's params.yaml, cut down: five words, two seeds, an epoch or two.
+    """The demo's params.yaml, cut down: five words, two seeds, a few updates.
 
     Args:
         root: where the code is, from the study; "." for a study that only this file's functions

@@ -201,14 +201,6 @@ def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch, kind):
     assert len(read_all(path)) == 2
 
 
-def test_a_zip_that_declares_less_than_it_holds_is_refused(tmp_path):
-    path = make(tmp_path / "a.zip", "zip", {"bomb.wav": bytes(10**6)})
-    lying = path.read_bytes().replace((10**6).to_bytes(4, "little"), (10).to_bytes(4, "little"))
-    path.write_bytes(lying)
-    with pytest.raises(UserError, match="damaged or cut off"):
-        read_all(path)
-
-
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused_as_clips_and_ignored_elsewhere(tmp_path, kind):
     path = tmp_path / "a.tar"

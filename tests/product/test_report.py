@@ -172,8 +172,10 @@ def test_class_orders_are_said_to_be_where_they_are():
 
 def test_two_seeds_print_both_values_instead_of_an_interval():
     # 60 and 90: mean 75, std 21.21, half = 12.706 * 21.21 / sqrt(2) = 190.6.
-    assert with_ci(75.0, 75 - 190.593, 75 + 190.593, 2) == "75.0 (60.0 and 90.0, n 2)"
-    assert with_ci(75.0, 74.0, 76.0, 3) == "75.0 ± 1.0 (n 3)"
+    two = pd.Series({"mean": 75.0, "low": 75 - 190.593, "high": 75 + 190.593, "n": 2})
+    assert with_ci(two) == "75.0 (60.0 and 90.0, n 2)"
+    three = pd.Series({"mean": 75.0, "low": 74.0, "high": 76.0, "n": 3})
+    assert with_ci(three) == "75.0 ± 1.0 (n 3)"
     row = {"gain_mean": 1.0, "gain_low": 1 - 12.7062, "gain_high": 1 + 12.7062, "gain_n": 2}
     gap = gap_text(pd.Series(row | {"gain_p_value": 0.5}), "gain_")
     assert gap == "+1.0 (+0.0 and +2.0, n 2), p 0.500"

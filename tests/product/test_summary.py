@@ -402,11 +402,6 @@ def test_only_the_datasets_that_are_named_are_read(tmp_path):
         read_stage(tmp_path, "learn_steps", ["gsc"])
 
 
-def test_missing_records_are_refused_with_the_file_and_what_to_do(tmp_path):
-    with pytest.raises(UserError, match=r"learn_steps.gsc\.csv: .*dvc repro learn_steps@gsc"):
-        read_records(tmp_path / "learn_steps", "gsc")
-
-
 def test_tables_are_written_with_the_same_bytes_every_time(tmp_path):
     write_table(tmp_path / "t.csv", [{"a": 1 / 3, "b": 2, "c": "x"}])
     assert (tmp_path / "t.csv").read_bytes() == b"a,b,c\n0.3333,2,x\n"

@@ -16,8 +16,28 @@ LENGTHS = {"base": 4, "head_first": 2, "then_all": 2, "compare": 4}
 TUNING = {"base": "single", "seeds": [100]}
 
 # A place in params.yaml or settings.yaml, a wrong value, and what the message must say; more are in
-# test_run_errors.py (whole processes) and test_settings_types.py (each field's type).
+# test_settings_types.py (each field's type).
 VALUES = {
+    "unknown key": ("exemplers", 5, "exemplers: unknown key. Known keys: root, settings"),
+    "unknown key inside": (
+        "step_training.sgd.bach", 5,
+        "step_training.sgd.bach: unknown key. Known keys: batch, momentum, weight_decay.",
+    ),
+    "text for a number": ("exemplars", "abc", "exemplars: must be an integer, got the text 'abc'"),
+    "number out of range": ("exemplars", -3, "exemplars: must be greater than or equal to 0"),
+    "number for a list": ("seeds", 3, "seeds: must be a list, got the number 3"),
+    "no seed": ("seeds", [], "seeds: name at least one"),
+    "duplicate seeds": ("seeds", [0, 1, 0], "seeds: duplicate entry"),
+    "steps that do not add up": ("datasets.words.steps", [3, 1], "add up to 4 classes, but 5"),
+    "heads larger than the base": (
+        "base_models.words.single.heads", "4-3",
+        "base_models.words.single.heads: the first head must cover all 3",
+    ),
+    "dask without a scheduler": ("machine.backend", "dask", "needs scheduler"),
+    "not a number": ("split.train", float("nan"), "split.train: must be a finite number"),
+    "a row that is not there": (
+        "exemplar_sweeps.words.bases", ["gone"], "bases: there is no base_models.words.gone",
+    ),
     "a seed as a float": ("seeds", [0.0, 1.0], "seeds[0]: must be an integer, got the number 0.0"),
     "a seed as a truth value": ("seeds", [True], "seeds[0]: must be an integer, got true"),
     "a negative seed": ("seeds", [-1], "seeds[0]: must be greater than or equal to 0"),
@@ -212,6 +232,17 @@ LAUGHS = "exemplars: null\nprobes:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" 
 DEEP = "exemplars: null\nprobes:\n  a0: &a0 {x: 1}\n" + "".join(
     f"  a{i}: &a{i} {{p: *a{i - 1}, q: *a{i - 1}}}\n" for i in range(1, 40)
 )
+# Text in params.yaml, what someone wrote instead, and what the message must say.
+SLIPS = {
+    "booleans as class names": ("['yes', 'no',", "[true, false,", "must be text (in quotes, where"),
+    "a number in quotes": (
+        "dropout: 0.5",
+        "dropout: '5e-1'",
+        "must be a number, got the text ",
+    ),
+    "a key twice": ("seeds:", "seeds: [7]\nseeds:", 'duplicate key "seeds"'),
+    "a bracket left open": ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
+}
 # What the whole file holds instead; {good} is what stood there.
 TEXTS = {
     "nothing": ("", "must hold sections (`name: ...`), got null"),
@@ -258,6 +289,16 @@ def test_a_wrong_value_is_refused(study, mistake):
     message = refusal(study, "download", "words")
     assert says in message and len(message) < 500
     assert message.startswith("error: params.yaml: ") and "git checkout -- params.yaml" in message
+
+
+@pytest.mark.parametrize("mistake", SLIPS)
+def test_a_slip_of_yaml_is_refused(study, mistake):
+    right, wrong, says = SLIPS[mistake]
+    file = study / "params.yaml"
+    text = file.read_text("utf-8")
+    assert right in text
+    file.write_text(text.replace(right, wrong, 1), "utf-8")
+    assert says in refusal(study, "download", "words")
 
 
 def copied_rows(study, section, name):

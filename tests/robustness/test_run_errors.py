@@ -3,52 +3,10 @@
 Where the stage runs in this process (`refusal`) it is faster than in one of its own.
 """
 
-import os
-import pickle
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
 from refused import assert_refused, refusal
 from tiny_study import change, params, write_params
-
-UNDO = "git checkout -- params.yaml"
-# A place in params.yaml or settings.yaml, a wrong value, and what the message must say.
-WRONG_VALUES = {
-    "unknown key": ("exemplers", 5, "exemplers: unknown key. Known keys: root, settings"),
-    "unknown key inside": (
-        "step_training.sgd.bach", 5,
-        "step_training.sgd.bach: unknown key. Known keys: batch, momentum, weight_decay.",
-    ),
-    "text for a number": ("exemplars", "abc", "exemplars: must be an integer, got the text 'abc'"),
-    "number out of range": ("exemplars", -3, "exemplars: must be greater than or equal to 0"),
-    "number for a list": ("seeds", 3, "seeds: must be a list, got the number 3"),
-    "no seed": ("seeds", [], "seeds: name at least one"),
-    "duplicate seeds": ("seeds", [0, 1, 0], "seeds: duplicate entry"),
-    "steps that do not add up": ("datasets.words.steps", [3, 1], "add up to 4 classes, but 5"),
-    "heads larger than the base": (
-        "base_models.words.single.heads", "4-3",
-        "base_models.words.single.heads: the first head must cover all 3",
-    ),
-    "unknown dataset kind": ("datasets.words.kind", "cats", "No mtcil.datasets called 'cats'"),
-    "dask without a scheduler": ("machine.backend", "dask", "needs scheduler"),
-    "not a number": ("split.train", float("nan"), "split.train: must be a finite number"),
-    "a row that is not there": (
-        "exemplar_sweeps.words.bases", ["gone"], "bases: there is no base_models.words.gone",
-    ),
-}  # fmt: skip
-# Text in params.yaml, what someone wrote instead, and what the message must say.
-WRONG_TEXTS = {
-    "booleans as class names": ("['yes', 'no',", "[true, false,", "must be text (in quotes, where"),
-    "a number in quotes": (
-        "dropout: 0.5",
-        "dropout: '5e-1'",
-        "must be a number, got the text ",
-    ),
-    "a key twice": ("seeds:", "seeds: [7]\nseeds:", 'duplicate key "seeds"'),
-    "a bracket left open": ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
-}
 
 
 @pytest.fixture
@@ -70,40 +28,6 @@ def extracted(study):
     rows = [f"{word}/{i},{word},{i},0,1.0" for word in words for i in range(12)]
     (folder / "clips.csv").write_text("\n".join(["id,class,group,fold,seconds", *rows, ""]))
     return study
-
-
-class Payload:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
-@pytest.mark.parametrize("mistake", WRONG_VALUES)
-def test_a_wrong_value_is_refused(study, mistake):
-    place, value, says = WRONG_VALUES[mistake]
-    values = params(".")
-    change(values, place, value)
-    write_params(study, values)
-    assert says in refusal(study, "download", "words")
-
-
-@pytest.mark.parametrize("mistake", WRONG_TEXTS)
-def test_a_slip_of_yaml_is_refused(study, mistake):
-    right, wrong, says = WRONG_TEXTS[mistake]
-    file = study / "params.yaml"
-    text = file.read_text("utf-8")
-    assert right in text
-    file.write_text(text.replace(right, wrong, 1), "utf-8")
-    assert says in refusal(study, "download", "words")
-
-
-def test_the_message_says_how_to_undo_an_override(study):
-    write_params(study, params(".") | {"exemplars": "abc"})
-    assert UNDO in refusal(study, "download", "words")
 
 
 def test_a_missing_params_file_is_named(tmp_path):
@@ -149,22 +73,6 @@ def test_an_unknown_device_is_refused(extracted):
     assert "machine.device 'abacus' cannot be" in refusal(extracted, "train_base", "words")
 
 
-def test_an_unknown_method_is_refused(extracted):
-    values = params(".")
-    change(values, "base_models.words.single.method", "hope")
-    write_params(extracted, values)
-    assert "there is no methods.hope. There are: ccil, " in refusal(
-        extracted, "learn_steps", "words"
-    )
-
-
-def test_a_method_whose_file_is_not_there_is_refused(extracted):
-    values = params(".")
-    change(values, "methods.ccil.kind", "hope")
-    write_params(extracted, values)
-    assert "No mtcil.methods called 'hope'" in refusal(extracted, "learn_steps", "words")
-
-
 def test_a_methods_own_settings_are_checked(extracted):
     values = params(".")
     change(values, "methods.ccil.temperature", "warm")
@@ -173,27 +81,6 @@ def test_a_methods_own_settings_are_checked(extracted):
 
 
 def test_a_missing_base_model_is_named(extracted):
-    assert "seed0.pt: the base model cannot" in refusal(extracted, "learn_steps", "words")
-
-
-@pytest.mark.parametrize("how", ["plain", "zipped"])
-def test_a_base_model_that_is_a_pickle_never_runs(extracted, how):
-    models = extracted / "models" / "base" / "words" / "single-random"
-    models.mkdir(parents=True)
-    payload = Payload(extracted / "it_ran")
-    for seed in (0, 1):
-        if how == "plain":
-            (models / f"seed{seed}.pt").write_bytes(pickle.dumps(payload, protocol=2))
-        else:
-            torch.save({"network": payload}, models / f"seed{seed}.pt")
-    assert_refused(extracted, "learn_steps", "words", says="seed0.pt: the base model cannot")
-    assert not (extracted / "it_ran").exists()
-
-
-def test_an_empty_base_model_is_refused(extracted):
-    models = extracted / "models" / "base" / "words" / "single-random"
-    models.mkdir(parents=True)
-    (models / "seed0.pt").touch()
     assert "seed0.pt: the base model cannot" in refusal(extracted, "learn_steps", "words")
 
 

@@ -220,7 +220,7 @@ def test_measures_of_a_base_step_only_are_nan_without_a_warning():
         warnings.simplefilter("error")
         found = average_incremental_accuracy([90.0]), forgetting(one), backward_transfer(one)
     assert np.isnan(found).all()
-    assert with_ci(float("nan"), float("nan"), float("nan"), 5) == "-"
+    assert with_ci(pd.Series({"mean": np.nan, "low": np.nan, "high": np.nan, "n": 5})) == "-"
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path):

@@ -272,15 +272,6 @@ def test_blended_loss_is_pycils_bic():
     close(ours, pycil)
 
 
-def test_blended_loss_by_hand():
-    # Two old classes and one new: l = 2/3. CE of (0, 0, 0) is ln 3. T = 2, old / T = (ln 3, 0):
-    # p = (3/4, 1/4), q = (1/2, 1/2): KL = 3/4 ln(3/2) + 1/4 ln(1/2); no factor T**2.
-    old = torch.tensor([[2 * np.log(3), 0.0]])
-    kl = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
-    found = blended_loss(torch.zeros(1, 3), torch.tensor([2]), old.float(), 2.0)
-    assert found.item() == pytest.approx(np.log(3) / 3 + 2 / 3 * kl, rel=1e-5)
-
-
 def moved(fit):
     """Instead of training: a copy of the network whose parameters have moved at random."""
     network = copy.deepcopy(fit.network)

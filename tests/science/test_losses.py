@@ -71,40 +71,6 @@ def test_blended_loss_by_hand():
     assert found == pytest.approx(math.log(3) / 3 + 2 / 3 * kept, rel=1e-5)
 
 
-def per_head_loss(logits, labels, tasks, task_weight):
-    """The definition, head by head."""
-    total, start = torch.zeros(()), 0
-    for k, task in enumerate(tasks):
-        head = logits[:, start : start + len(task)]
-        start += len(task)
-        rows = [i for i, label in enumerate(labels.tolist()) if label in task]
-        if rows:
-            places = torch.tensor([task.index(int(labels[i])) for i in rows])
-            weight = task_weight if k else 1.0
-            total = total + weight * F.cross_entropy(head[rows], places)
-    return total
-
-
-@pytest.mark.parametrize(
-    "tasks",
-    [
-        [(0, 1, 2, 3)],
-        [(0, 1, 2, 3), (0, 2, 3), (1, 3)],
-        [(0, 1, 2, 3), (0, 1, 2, 3), (0, 1)],
-    ],
-)
-def test_shared_heads_give_the_sum_of_per_head_losses_and_gradients(tasks):
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(16, sum(map(len, tasks)), generator=generator, requires_grad=True)
-    labels = torch.randint(0, 4, (16,), generator=generator)
-    table = make_task_table(tasks, 4, 0.5, CPU)
-    ours = multitask_loss(logits, labels, table)
-    theirs = per_head_loss(logits, labels, tasks, 0.5)
-    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
-    gradients = [torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs)]
-    torch.testing.assert_close(*gradients)
-
-
 def test_a_head_counts_the_mean_of_its_rows_even_if_it_is_one():
     tasks, logits = [(0, 1, 2), (1, 2)], torch.tensor([[0.0, 0, 0, 0, 0]] * 3)
     table, labels = make_task_table(tasks, 3, 1.0, CPU), torch.tensor([0, 0, 1])

@@ -64,22 +64,6 @@ def test_group_accuracy_counts_only_the_groups_clips():
     assert np.isnan(metrics.group_accuracy(confusion, 0, 0))
 
 
-def test_accuracy_matrix_agrees_with_step_accuracy():
-    steps = (2, 1, 2)
-    confusions = []
-    for n in np.cumsum(steps):
-        true, predicted = random_labels(int(n) if n == 6 else 6)
-        keep = (true < n) & (predicted < n)
-        confusions.append(metrics.confusion_counts(true[keep], predicted[keep], int(n)))
-    matrix = metrics.accuracy_matrix(confusions, steps)
-    ends = np.cumsum(steps)
-    for t, confusion in enumerate(confusions):
-        clips = [confusion[e - s : e].sum() for e, s in zip(ends[: t + 1], steps, strict=False)]
-        weighted = np.average(matrix[t, : t + 1], weights=clips)
-        assert weighted == pytest.approx(metrics.step_accuracy(confusion))
-        assert np.isnan(matrix[t, t + 1 :]).all()
-
-
 def test_forgetting_and_backward_transfer_by_hand():
     nan = np.nan
     matrix = np.array([[90, nan, nan], [95, 80, nan], [60, 85, 70]])

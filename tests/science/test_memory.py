@@ -19,18 +19,6 @@ def test_herding_by_hand():
     assert herd(np.array([[0.0], [1.0], [5.0]]), 2).tolist() == [1, 2]
 
 
-def test_each_choice_is_the_best_next_one_of_a_brute_force_search():
-    points = rows(9, 3)
-    chosen = herd(points, 6).tolist()
-    for k in range(1, 7):
-        gaps = {
-            i: np.linalg.norm(points.mean(0) - points[[*chosen[: k - 1], i]].mean(0))
-            for i in range(9)
-            if i not in chosen[: k - 1]
-        }
-        assert chosen[k - 1] == min(gaps, key=gaps.__getitem__)
-
-
 def test_random_does_not_repeat_and_official_may():
     rng = np.random.default_rng(0)
     assert len(set(choose(rows(20, 2), 20, "random", rng).tolist())) == 20

@@ -39,19 +39,6 @@ def test_the_class_order_is_a_permutation_and_follows_the_seed():
     assert len({draw_class_order(classes, rng(s)) for s in range(20)}) > 15
 
 
-def test_the_first_task_has_all_base_classes_and_sizes_are_as_given():
-    tasks = draw_tasks(Heads.parse("5-4-3-2", 5), 5, rng())
-    assert [len(task) for task in tasks] == [5, 4, 3, 2]
-    assert tasks[0] == (0, 1, 2, 3, 4)
-    assert all(task == tuple(sorted(set(task))) for task in tasks)
-
-
-def test_tasks_of_one_size_differ_as_long_as_possible():
-    tasks = draw_tasks(Heads.parse("3-2-2-2-2", 3), 3, rng())
-    assert len(set(tasks[1:4])) == 3
-    assert tasks[4] in tasks[1:4]
-
-
 @pytest.mark.parametrize(("n_base", "n_tasks"), [(4, 11), (5, 26)])
 def test_all_means_every_subset_of_two_or_more_classes_once(n_base, n_tasks):
     tasks = draw_tasks(Heads.parse("all", n_base), n_base, rng())
@@ -97,22 +84,6 @@ def test_parts_are_disjoint_and_complete_and_have_every_class_near_its_share(kin
         counts = np.bincount(labels[parts[part]], minlength=5) / np.bincount(labels)
         assert (counts > 0).all()
         assert np.abs(counts - share).max() < (0.02 if kind == "random" else 0.08)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_split_by_group_keeps_every_group_together(seed):
-    labels, groups = many_groups(seed=seed)
-    parts = split_clips(labels, groups, shares("group"), rng(seed))
-    seen = [set(groups[rows]) for rows in parts.values()]
-    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
-
-
-def test_a_split_by_group_works_with_three_groups_of_a_class():
-    labels = np.repeat([0, 0, 0, 1, 1, 1], 5)
-    groups = np.repeat(["a", "b", "c", "d", "e", "f"], 5)
-    for seed in range(10):
-        parts = split_clips(labels, groups, shares("group"), rng(seed))
-        assert all(set(labels[rows]) == {0, 1} for rows in parts.values())
 
 
 def test_three_clips_of_a_class_are_one_for_each_part():

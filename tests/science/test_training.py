@@ -47,12 +47,6 @@ def test_checks_are_spread_evenly_by_hand():
     assert checks_of(7, checks=3) == [3, 5, 7]
 
 
-@pytest.mark.parametrize("updates", [1, 7, 19, 20, 21, 33, 400, 2640])
-def test_there_are_twenty_checks_and_the_last_is_after_the_last_update(updates):
-    found = checks_of(updates)
-    assert len(found) == min(20, updates) and found[-1] == updates
-
-
 def test_cosine_falls_with_each_update_by_hand():
     # 0.2 / 2 (1 + cos(pi u / 4)), and cos(pi / 4) is the root of one half.
     rates = [Phase(4, 0.2, "cosine").rate(update) for update in range(4)]

@@ -21,7 +21,7 @@ from mtcil.learning.trajectory import (
     trajectory,
 )
 from mtcil.methods import ccil
-from mtcil.records.rows import TABLES, confusion_from_text, confusion_text, step_rows
+from mtcil.records.rows import TABLES, confusion_from_text, step_rows
 from mtcil.records.rows import Run as RunName
 from mtcil.running.alone import follow
 from mtcil.settings.training import MemorySettings
@@ -237,11 +237,6 @@ def test_a_method_may_set_the_rate_of_the_whole_network_and_the_length_of_all_ph
     phases = training.head_first, training.then_all, training.whole
     assert [phase.learning_rate for phase in phases] == [0.1, rate or 0.02, rate or 0.02]
     assert [phase.updates for phase in phases] == [round(n * length) for n in (9, 9, 18)]
-
-
-def test_confusion_counts_survive_being_written():
-    counts = np.array([[3, 0], [11, 250]])
-    np.testing.assert_array_equal(confusion_from_text(confusion_text(counts)), counts)
 
 
 @pytest.mark.parametrize(("changes", "clips"), [({"memory": "all"}, 80), ({"bits": 8}, 4 * 16)])

@@ -52,7 +52,6 @@ def provide_archive(
     Raises:
         UserError: it cannot be provided; the message says what to do.
     """
-    check_classes(name, settings, dataset)
     source: Source | None = dataset.SOURCE
     variable = source_variable(name)
     official = False

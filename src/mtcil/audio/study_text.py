@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from mtcil.audio.proposal import SEEDS, Proposal
 
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}  # of YAML
+# Words that YAML reads as something else than text.
+NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 TEXT = """\
 # {title}
@@ -113,7 +114,7 @@ def study_text(
 
 def _quoted(text: str) -> str:
     """A name as YAML reads it: in quotes unless it is a plain word."""
-    plain = PLAIN.fullmatch(text) and text.lower() not in WORDS
+    plain = PLAIN.fullmatch(text) and text.lower() not in NOT_TEXT
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 

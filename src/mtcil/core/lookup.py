@@ -38,7 +38,7 @@ def files_reached(starts: Iterable[Path]) -> set[Path]:
     """The given files and all files of the package that they import, directly or indirectly.
 
     They are read from the source, not from the loaded modules, so the result is the same in
-    every process. A test checks `dvc.yaml` against it, and it decides the names of checkpoints.
+    every process. A test checks `dvc.yaml` against it, and the keys of runs cover these files.
     """
     reached: set[Path] = set()
     waiting = [path.resolve() for path in starts]

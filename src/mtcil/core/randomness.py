@@ -6,10 +6,9 @@ import numpy as np
 
 
 def seed_for(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one purpose of one run, e.g. `seed_for(3, "batches", step)`.
+    """A 63-bit seed for one purpose of one run, e.g. `seed_for(3, "class order")`.
 
-    Purposes in use: "split", "class order", "tasks", "weights", "batches", "dropout",
-    "memory", "validation". The same words give the same number on every machine.
+    The same words give the same number on every machine.
     """
     text = "/".join(str(word) for word in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

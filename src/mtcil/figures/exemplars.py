@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from mtcil.reporting.style import (
     SINGLE,
     base_text,
+    draw_band,
     is_single,
     looks_of,
     new_grid,
     percent_axis,
-    spread,
     spread_name,
 )
 
@@ -26,9 +26,10 @@ def draw(table: pd.DataFrame) -> Figure:
     for top, bottom, ((dataset, split), part) in zip(above, below, panels, strict=True):
         for base, line in part.groupby("base", sort=False):
             colour, _ = looks[str(base)]
-            _band(top, line, "", colour, base_text(line.iloc[0]))
+            k = line["exemplars"]
+            draw_band(top, k, line, colour, "o", base_text(line.iloc[0]))
             if not is_single(line) and "gain_mean" in line:
-                _band(bottom, line, "gain_", colour, None)
+                draw_band(bottom, k, line, colour, "o", prefix="gain_")
         bottom.axhline(0, color=SINGLE, linewidth=1)
         top.set_title(f"{dataset}, split {split}, n = {int(part['n'].min())}")
         top.set_ylabel("average incremental\naccuracy, %")
@@ -38,10 +39,3 @@ def draw(table: pd.DataFrame) -> Figure:
             axis.set_xlabel(f"exemplars K, in all (band: {spread_name(part)})")
         top.legend(title="base model", frameon=True)
     return figure
-
-
-def _band(axis, line, prefix, colour, label):  # type: ignore[no-untyped-def]
-    x = line["exemplars"]
-    axis.plot(x, line[f"{prefix}mean"], marker="o", color=colour, label=label)
-    low, high = spread(line, prefix)
-    axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

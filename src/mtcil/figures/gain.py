@@ -5,11 +5,18 @@ paired by seed; above the line multitask is better.
 """
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mtcil.reporting.columns import AVERAGES, MINUS_BASE
-from mtcil.reporting.style import MULTITASK, SINGLE, new_grid, percent_axis, spread, spread_name
+from mtcil.reporting.style import (
+    MULTITASK,
+    SINGLE,
+    draw_band,
+    new_grid,
+    percent_axis,
+    spread,
+    spread_name,
+)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -21,15 +28,16 @@ def draw(table: pd.DataFrame) -> Figure:
     figure, (above, below) = new_grid(2, len(places), heights=[3, 2])
     for top, bottom, ((dataset, split, exemplars), part) in zip(above, below, places, strict=True):
         heads, n = part["heads"].iloc[0], int(part["gain_n"].min())
-        _draw_curve(top, part, "single_", SINGLE, "single task", "o")
-        _draw_curve(top, part, "", MULTITASK, f"multitask, heads {heads}", "s")
+        x = part["measure"].astype(int)
+        draw_band(top, x, part, SINGLE, "o", "single task", "single_")
+        draw_band(top, x, part, MULTITASK, "s", f"multitask, heads {heads}")
         bars = f"band and bars: {spread_name(part)}"
         top.set_title(f"{dataset}, split {split}, K = {exemplars}\nn = {n}, {bars}")
         top.set_ylabel("step accuracy, %")
         percent_axis(top)
         top.legend(loc="lower left", frameon=True, fontsize="small")
         low, high = spread(part, "gain_")
-        gain, x = part["gain_mean"], part["measure"].astype(int)
+        gain = part["gain_mean"]
         ends = [gain - low, high - gain]
         bottom.errorbar(x, gain, yerr=ends, color=MULTITASK, marker="s", capsize=3)
         bottom.axhline(0, color=SINGLE, linewidth=1)
@@ -37,15 +45,6 @@ def draw(table: pd.DataFrame) -> Figure:
             bottom.set_ylim(-limit, limit)
         bottom.set_ylabel("multitask minus\nsingle task, points")
         for axis in (top, bottom):
-            axis.set_xticks(sorted(part["measure"].astype(int)))
+            axis.set_xticks(sorted(x))
             axis.set_xlabel("classes seen")
     return figure
-
-
-def _draw_curve(
-    axis: Axes, part: pd.DataFrame, prefix: str, colour: str, label: str, marker: str
-) -> None:
-    x = part["measure"].astype(int)
-    axis.plot(x, part[f"{prefix}mean"], marker=marker, color=colour, label=label)
-    low, high = spread(part, prefix)
-    axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

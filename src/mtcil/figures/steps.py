@@ -3,17 +3,16 @@
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mtcil.reporting.columns import AVERAGES
 from mtcil.reporting.style import (
+    draw_band,
     is_single,
     labels_of,
     looks_of,
     new_grid,
     percent_axis,
-    spread,
     spread_name,
 )
 
@@ -37,7 +36,7 @@ def draw(table: pd.DataFrame) -> Figure:
             shown = [line for line in _variants(part) if panel in panels_of(line)]
             for line in shown:
                 base = line["base"].iloc[0]
-                _draw_line(axis, line, labels[base], *looks[base])
+                draw_band(axis, line["measure"].astype(int), line, *looks[base], labels[base])
             axis.set_title(f"{panel}\n{dataset}, split {split}, K = {exemplars}, {_seeds(shown)}")
             percent_axis(axis)
             axis.set_xlabel("classes seen")
@@ -73,12 +72,6 @@ def panels_of(line: pd.DataFrame) -> tuple[str, ...]:
     if full in others or not (equal or different):
         return PANELS[2:]  # duplicates of the full task, or of some others
     return (*equal, *different)
-
-
-def _draw_line(axis: Axes, line: pd.DataFrame, label: str, colour: str, marker: str) -> None:
-    x = line["measure"].astype(int)
-    axis.plot(x, line["mean"], marker=marker, color=colour, label=label)
-    axis.fill_between(x, *spread(line), color=colour, alpha=0.15, linewidth=0)
 
 
 def _seeds(lines: list[pd.DataFrame]) -> str:

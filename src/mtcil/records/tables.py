@@ -33,12 +33,12 @@ _STEP_TABLES = {
     "confusion": _STEP | {"counts": "str"} | _KEY,
 }
 _BASE = dict.fromkeys(("dataset", "split", "base", "heads", "passes", "control"), "str")
-_CLIPS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
+SPLIT_COUNTS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
 # For other stages:
 _TABLES = {
     "train_base": _BASE
     | {"seed": "int64", "updates": "int64"}
-    | dict.fromkeys(_CLIPS, "int64")
+    | dict.fromkeys(SPLIT_COUNTS, "int64")
     | _KEY,
     "probe_base": _BASE
     | {"probe": "str", "seed": "int64", "scope": "str"}

@@ -27,6 +27,6 @@ def glance(steps: pd.DataFrame, methods: pd.DataFrame) -> str:
         lines.append(f"  methods on base model {part['base'].iloc[0]}")
         for name in ranked(part):
             row = averages.loc[name]
-            text = with_ci(row["mean"], row["low"], row["high"], int(row["n"]))
+            text = with_ci(row)
             lines.append(f"    {named_bound(name):28} {text}")
     return "\n".join(lines)

@@ -159,10 +159,7 @@ def headline(steps: pd.DataFrame, shown: str = MULTITASK) -> list[dict[str, str]
     averages = steps[steps["measure"] == "average"] if len(steps) else steps
     for place, part in averages.groupby(PLACE, sort=False) if len(steps) else ():
         by_base = {str(row["base"]): row for _, row in part.iterrows()}
-        texts = {
-            base: with_ci(row["mean"], row["low"], row["high"], int(row["n"]))
-            for base, row in by_base.items()
-        }
+        texts = {base: with_ci(row) for base, row in by_base.items()}
         none = pd.Series(dtype=object)
         multitask = by_base.get(MULTITASK, none)
         own = {
@@ -209,7 +206,7 @@ def best_methods(methods: pd.DataFrame) -> list[dict[str, str]]:
                     **dict(zip(("dataset", "split", "K"), map(str, first[PLACE]), strict=True)),
                     "base model": f"{first['base']}, heads {first['heads']}",
                     "best method": best,
-                    "average, %": with_ci(row["mean"], row["low"], row["high"], int(row["n"])),
+                    "average, %": with_ci(row),
                 }
             )
     return [line for i, line in enumerate(lines) if line not in lines[:i]]

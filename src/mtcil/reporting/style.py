@@ -90,15 +90,17 @@ def spread_name(line: pd.DataFrame) -> str:
     return "both seeds" if (line["n"] == 2).all() else "95 % CI"
 
 
-def with_ci(mean: float, low: float, high: float, n: int) -> str:
+def with_ci(row: pd.Series) -> str:
     """Text such as `78.3 ± 1.2 (n 5)`: mean and half the width of the 95 % interval.
 
     Of two seeds `75.4 (60.7 and 90.0, n 2)`: the interval would be 13 times as wide as they
     are apart, so both values are printed instead. "-" where there is no mean, e.g. over the later
     steps of a base step only.
     """
+    mean, low, high = row["mean"], row["low"], row["high"]
     if pd.isna(mean):
         return "-"
+    n = int(row["n"])
     if n == 2:
         return f"{mean:.1f} ({{:.1f}} and {{:.1f}}, n 2)".format(*both_of_two(low, high))
     return f"{mean:.1f} (n {n})" if n < 2 else f"{mean:.1f} ± {(high - low) / 2:.1f} (n {n})"
@@ -191,6 +193,20 @@ def looks_of(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
         colour = PAPER if control == CEILING else known.get(base) or next(colours)
         looks[base] = colour, MARKERS[len(looks) % len(MARKERS)]
     return looks
+
+
+def draw_band(
+    axis: Axes,
+    x: pd.Series,
+    line: pd.DataFrame,
+    colour: str,
+    marker: str,
+    label: str | None = None,
+    prefix: str = "",
+) -> None:
+    """Draw a curve of means with the band of `spread`; the columns' names begin with `prefix`."""
+    axis.plot(x, line[f"{prefix}mean"], marker=marker, color=colour, label=label)
+    axis.fill_between(x, *spread(line, prefix), color=colour, alpha=0.15, linewidth=0)
 
 
 def draw_point(axis: Axes, x: float, y: float, is_bound: bool, **bars: Any) -> None:

@@ -13,7 +13,7 @@ from mtcil.records.measures import (
     backward_transfer,
     forgetting,
 )
-from mtcil.records.tables import by_seed, headline_runs
+from mtcil.records.tables import SPLIT_COUNTS, by_seed, headline_runs
 from mtcil.reporting.columns import only_training_differs
 from mtcil.reporting.inference import (
     Correlation,
@@ -24,6 +24,7 @@ from mtcil.reporting.inference import (
     within_row,
     within_seed,
 )
+from mtcil.reporting.style import KINDS_OF_BYTES
 from mtcil.settings.study import CEILING, MULTITASK, SINGLE, Study
 
 KEYS = ["dataset", "split", "base"]
@@ -33,7 +34,6 @@ FROM_STEPS: dict[str, Callable[[list[float]], float]] = {
     "base_accuracy": lambda steps: steps[0],
     "last_accuracy": lambda steps: steps[-1],
 }
-SPLIT_COUNTS = ("train_clips", "test_clips", "validation_clips", "leaking_test_clips")
 FROM_MATRIX: dict[str, Callable[[np.ndarray], float]] = {
     "forgetting": forgetting,
     "backward_transfer": backward_transfer,
@@ -69,9 +69,7 @@ def summarise_bases(
                 for name, f in FROM_MATRIX.items()
             }
         last = runs[runs["step"] == runs["step"].max()].iloc[0]
-        bytes_kept = {
-            name: int(last[name]) for name in ("memory_bytes", "validation_bytes", "teacher_bytes")
-        }
+        bytes_kept = {name: int(last[name]) for name in KINDS_OF_BYTES}
         counts = {name: round(float(bases_of[key][name].mean()), 1) for name in SPLIT_COUNTS}
         of_split = summary.setdefault(dataset, {}).setdefault(split, {})
         of_split[base] = {**measures, "last_step": bytes_kept, "split": counts}

@@ -6,7 +6,8 @@ numbers. This is checked when a table is written and when it is read.
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -88,17 +89,9 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
         raise UserError(f"{folder}: there is no such folder. Make it: dvc repro summarise.")
     if not file.exists():
         return pd.DataFrame()
-    types = dict.fromkeys(TEXT, "str")
-    try:
-        _check_rows(file.read_text("utf-8"))
-        table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
+    with _explained(file, "table"):
+        table = _read_csv(file, dict.fromkeys(TEXT, "str"))
         check_columns(table)
-    except (OSError, ValueError) as error:
-        text = f"{' '.join(str(error).split()):.300}"
-        raise UserError(
-            f"{file}: the table cannot be read ({text}). Delete the file, then make it again: "
-            "dvc repro summarise."
-        ) from error
     return table
 
 
@@ -113,14 +106,9 @@ def read_pages(folder: Path) -> dict[str, Page]:
 
 
 def _read_page(file: Path) -> Page:
-    try:
+    with _explained(file, "table"):
         caption, found = read_markdown(file)
         require(len(found) > 1 and len({len(row) for row in found}) == 1, "not every row is whole")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{file}: the table cannot be read ({error}). Delete the file, then make it again: "
-            "dvc repro summarise."
-        ) from error
     return Page(found[0], found[1:], caption)
 
 
@@ -131,17 +119,29 @@ def read_claims(file: Path) -> pd.DataFrame:
         UserError: it is missing or damaged.
     """
     types = dict.fromkeys(("id", "source", "claim", "dataset", "split", "verdict", "where"), "str")
-    try:
-        _check_rows(file.read_text("utf-8"))
-        claims = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
+    with _explained(file, "claims"):
+        claims = _read_csv(file, types)
         missing = {*types, "paper", "ours", "n", "low", "high", "p_value"} - set(claims)
         require(not missing, f"no column {', '.join(sorted(missing))}")
+    return claims
+
+
+@contextmanager
+def _explained(file: Path, what: str) -> Iterator[None]:
+    """Damage inside becomes a UserError that says what to do."""
+    try:
+        yield
     except (OSError, ValueError) as error:
+        text = f"{' '.join(str(error).split()):.300}"
         raise UserError(
-            f"{file}: the claims cannot be read ({error}). Delete the file, then make it again: "
+            f"{file}: the {what} cannot be read ({text}). Delete the file, then make it again: "
             "dvc repro summarise."
         ) from error
-    return claims
+
+
+def _read_csv(file: Path, types: Mapping[str, str]) -> pd.DataFrame:
+    _check_rows(file.read_text("utf-8"))
+    return pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
 
 
 def _check_rows(text: str) -> None:

@@ -153,7 +153,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
                 *(str(row[k]) for k in (*PLACE, "base", "heads", "control")),
                 f"{row['updates']:.0f}",
                 "" if pd.isna(row["clips"]) else f"{row['clips']:,.0f}",
-                with_ci(row["mean"], row["low"], row["high"], row["n"]),
+                with_ci(row),
                 gap_text(row, "gain_", "p_holm"), *power_cells(row, "gain_"),
                 gap_text(minus.loc[place], "gain_") if place in minus.index else "",
                 "" if pd.isna(share) else f"{mean_text(share)} %", gap_text(row, "half_"),

@@ -63,10 +63,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     lines = []
     for key, part in table.groupby([*PLACE, "class"], sort=False):
         ones, others = (part[part["base"] == base] for base in (SINGLE, MULTITASK))
-        means = [
-            "".join(with_ci(r["mean"], r["low"], r["high"], r["n"]) for _, r in cells.iterrows())
-            for cells in (ones, others)
-        ]
+        means = ["".join(with_ci(r) for _, r in cells.iterrows()) for cells in (ones, others)]
         gaps = "".join(gap_text(row, "gain_") for _, row in others.iterrows())
         lines.append([*map(str, key), *means, gaps])
     return header, lines

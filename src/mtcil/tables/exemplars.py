@@ -52,7 +52,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
         first = part.iloc[0]
         cells = {}
         for _, row in part.iterrows():
-            text = with_ci(row["mean"], row["low"], row["high"], row["n"])
+            text = with_ci(row)
             gap = gap_text(row, "gain_")
             text += f"; gain {gap}" if gap else ""
             cells[row["exemplars"]] = text

@@ -69,13 +69,9 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
                 dataset, split, base_text(average), SCHEDULES[schedule],
                 "early stopping" if stopping == "early" else stopping,
                 f"{by_name.loc[UPDATES, 'mean']:.0f}",
-                _text(average),
+                with_ci(average),
                 gap_text(average, "gain_"),
-                *(_text(by_name.loc[m]) for m in ("old, last step", "new, last step")),
+                *(with_ci(by_name.loc[m]) for m in ("old, last step", "new, last step")),
             ]
         )  # fmt: skip
     return header, lines
-
-
-def _text(row: pd.Series) -> str:
-    return with_ci(row["mean"], row["low"], row["high"], int(row["n"]))

@@ -63,10 +63,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     ]  # fmt: skip
     lines = []
     for (*_, losses), part in table.groupby([*KEYS, "losses"], sort=False):
-        cells = {
-            row["measure"]: with_ci(row["mean"], row["low"], row["high"], row["n"])
-            for _, row in part.iterrows()
-        }
+        cells = {row["measure"]: with_ci(row) for _, row in part.iterrows()}
         average = part[part["measure"] == "average"].iloc[0]
         base, budget = base_text(average), str(average["exemplars"])
         gaps = [gap_text(average, prefix) for prefix in ("above_", "full_")]

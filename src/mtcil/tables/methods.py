@@ -67,7 +67,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
 
 def _average(part: pd.DataFrame) -> str:
     cells = measured(part, "average")
-    return "".join(with_ci(r["mean"], r["low"], r["high"], r["n"]) for _, r in cells.iterrows())
+    return "".join(with_ci(r) for _, r in cells.iterrows())
 
 
 def _difference(part: pd.DataFrame, prefix: str) -> str:

@@ -44,7 +44,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
                     *(str(line[k]) for k in PLACE), base_text(line),
                     named_bound(line["method"]),
                     *(f"{line[kind] / 1000:,.1f}" for kind in (*KEPT, "bytes")),
-                    with_ci(line["mean"], line["low"], line["high"], line["n"]),
+                    with_ci(line),
                 ]
             )  # fmt: skip
     return header, lines

@@ -28,7 +28,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     for _, part in table.groupby([*PLACE, "base"], sort=False):
         for method in ranked(part):
             cells = part[part["method"] == method].set_index("measure").loc[list(MEASURES)]
-            texts = [with_ci(c["mean"], c["low"], c["high"], c["n"]) for _, c in cells.iterrows()]
+            texts = [with_ci(c) for _, c in cells.iterrows()]
             gap = cells.loc["new", "mean"] - cells.loc["old", "mean"]
             first = cells.iloc[0]
             columns = [*(str(first[k]) for k in PLACE), base_text(first)]

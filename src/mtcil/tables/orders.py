@@ -83,7 +83,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
                 [
                     dataset, split, heads, passes, control, method, budget, measure.lstrip("0"),
                     f"{row['trainings']:.0f}",
-                    with_ci(row["mean"], row["low"], row["high"], int(row["n"])),
+                    with_ci(row),
                     *(mean_text(row[name]) for name in SPREADS),
                 ]
             )  # fmt: skip

@@ -67,10 +67,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     lines = []
     for key, part in table.groupby(ABOUT, sort=False):
         cells = part.set_index("measure")
-        means = [
-            with_ci(row["mean"], row["low"], row["high"], int(row["n"]))
-            for row in (cells.loc[measure] for measure in MEASURES)
-        ]
+        means = [with_ci(row) for row in (cells.loc[measure] for measure in MEASURES)]
         gaps = [gap_text(cells.loc[measure], "gain_", "p_holm") for measure in MEASURES]
         lines.append([*map(str, key), *means, *gaps])
     return header, lines

@@ -56,10 +56,7 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
     lines = []
     for variant, part in table.groupby(list(VARIANT), sort=False):
         about = dict(zip(VARIANT, variant, strict=True))
-        cells = {
-            row["measure"]: with_ci(row["mean"], row["low"], row["high"], row["n"])
-            for _, row in part.iterrows()
-        }
+        cells = {row["measure"]: with_ci(row) for _, row in part.iterrows()}
         average = part[part["measure"] == "average"].iloc[0]
         lines.append(
             [

@@ -1,4 +1,4 @@
-"""The fast path for features. librosa is the definition: see `mtcil.audio.features`.
+"""The fast path for features, 6 to 11 times as fast as librosa, by kind of CPU.
 
-Without this folder everything works; features take 6 to 11 times as long, by kind of CPU.
+librosa is the definition (`mtcil.audio.features`): tests hold both against each other.
 """
