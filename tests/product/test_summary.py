@@ -248,6 +248,24 @@ def test_lines_of_several_splits_and_base_models_can_be_told_apart():
     assert labels == ["single (5)", "multitask (5-4-3-2)", "single_longer (5)"]
 
 
+def test_schedules_are_compared_at_equal_length_as_well_by_hand():
+    made = [
+        runs("multitask", "5-4", {0: [90, *later], 1: [90, *later]}).assign(
+            schedule=schedule, stopping=end
+        )
+        for schedule, end, later in (
+            ("two_step", "early", (60, 60)),
+            ("two_step", "15", (70, 74)),
+            ("small", "15", (66, 70)),
+        )
+    ]
+    steps = pd.concat(made).assign(old_accuracy=50.0, new_accuracy=50.0, updates=9)
+    table = fine_tuning.table(STUDY, steps)
+    found = table[table["measure"] == "average"].set_index(["schedule", "stopping"])
+    assert found["gain_mean"].fillna(0).tolist() == [0, 12, 8]
+    assert found["same_mean"].fillna(0).tolist() == [0, 0, -4]
+
+
 def test_the_papers_figure_2_stands_beside_its_own_dataset_only():
     about = {"split": "random", "base": "multitask", "heads": "5-4", "schedule": "two_step"}
     counts = ";".join(["1 1 1 1"] * 4)
