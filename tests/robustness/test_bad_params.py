@@ -119,7 +119,9 @@ VALUES = {
     ),
     "shown data that are not there": ("shown", "wrods", "there is no datasets.wrods"),
     # what is not there
-    "a method that is not there": ("base_models.words.single.method", "hope", "no methods.hope"),
+    "a method that is not there": (
+        "base_models.words.single.method", "hope", "there is no methods.hope. There are: ccil, ",
+    ),
     "a sweep's method": ("exemplar_sweeps.words.method", "hope", "words.method: there is no"),
     "a base model to tune on": ("tunings.words.base", "gone", "no base_models.words.gone"),
     "a split that bases lack": ("base_probes.words.splits", ["group"], "has splits random only"),
