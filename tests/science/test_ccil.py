@@ -186,6 +186,20 @@ def test_only_head_first_is_frozen_and_each_phase_has_its_own_length(old, clips,
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("order", ["together", "in_turn"])
+@pytest.mark.parametrize("losses", ["CE_N", "CE_N+KD_N", "CE_N+CE_O", "CE_N+KD_O"])
+def test_a_phase_draws_only_from_the_sets_that_its_terms_need(
+    old, clips, step_training, losses, order
+):
+    _, fits = learn(old, clips, step_training, losses=losses, order=order, kd_reduction="mean")
+    for fit in fits:
+        terms = fit.choices.terms
+        assert (fit.tables["new"] is not None) == bool(terms & {"CE_N", "KD_N"})
+        assert (fit.tables["balanced"] is not None) == bool(terms & {"CE_O", "KD_O"})
+        assert (fit.choices.kd_reduction, fit.choices.temperature) == ("mean", 2.0)
+    assert frozenset.union(*(fit.choices.terms for fit in fits)) == set(losses.split("+"))
+
+
 def test_the_number_of_frozen_blocks_does_not_change_what_is_computed(old, clips, step_training):
     # With a rate of nearly zero nothing moves, so cached maps must give the old model's logits.
     still = replace(step_training, head_first=phase(2, rate=1e-12), then_all=phase(0))
@@ -214,6 +228,14 @@ def test_works_with_fewer_exemplars_than_a_batch_even_with_none(
 def test_works_without_validation_clips(old, clips, step_training, order):
     new, fits = learn(old, replace(clips, validation=NO_CLIPS), step_training, order=order)
     assert new.n_classes == 6 and {fit.validation for fit in fits} == {None}
+
+
+@pytest.mark.parametrize("order", ["together", "in_turn"])
+def test_every_phase_stops_early_on_the_validation_clips(old, clips, step_training, order):
+    _, fits = learn(old, clips, step_training, order=order)
+    for fit in fits:
+        assert torch.equal(fit.validation.rows["features"], clips.validation.features)
+        assert torch.equal(fit.validation.rows["labels"], clips.validation.labels)
 
 
 def test_a_step_of_one_class_works(old, clips, step_training):
@@ -253,4 +275,6 @@ def test_the_terms_are_the_papers():
         ("then_all", {"CE_N", "KD_N"}),
         ("balanced", {"CE_O", "KD_O"}),
     ]
+    new = frozenset({"CE_N", "KD_N"})
+    assert ccil.phases("in_turn", new) == [("head_first", new), ("then_all", new)]
     assert ccil.phases("together", ALL_FOUR) == [("head_first", ALL_FOUR), ("then_all", ALL_FOUR)]

@@ -427,6 +427,14 @@ def test_a_class_gives_its_share_at_most():
     assert torch.bincount(bic.some_of_each(clips, 1000, BIC, seeded()).labels).tolist() == [4, 4]
 
 
+def test_the_first_of_each_class_are_all_of_a_class_that_has_fewer():
+    clips = clips_of(3, [0, 1, 2])
+    few = clips[torch.cat([of_labels(clips, 0, 1)[:1], of_labels(clips, 1, 3)])]
+    found = bic.first_of_each(few, 3, 2)
+    assert found.labels.tolist() == [0, 1, 1, 2, 2]
+    assert torch.equal(found.features, few.features[[0, 1, 2, 4, 5]])
+
+
 def test_bic_states_that_its_share_of_k_is_its_own():
     assert bic.cost(network_of(4), 6, BIC) == Cost(fixed=6 * 8, share=0.4)
 

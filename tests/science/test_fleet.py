@@ -25,6 +25,7 @@ from mtcil.learning.base_step import BasePlan, learn_base
 from mtcil.learning.clips import Clips, of_labels
 from mtcil.learning.fit import Fit, Phase, Seeds, Table, Trained
 from mtcil.learning.learner import Learner
+from mtcil.learning.network import Network
 from mtcil.learning.protocol import draw_tasks
 from mtcil.learning.steps import StepClips
 from mtcil.running import alone, together
@@ -202,12 +203,25 @@ def test_the_same_fleet_twice_is_equal_to_the_bit():
         {"numbers": {}}, {"numbers": {"task_weight": torch.ones(2)}},
         {"phase": Phase(3, 0.1)}, {"phase": Phase(2, 0.1, "cosine")},
         {"sgd": replace(SGD, momentum=0.5)}, {"network": network_of(5)},
+        {"network": Network(replace(TINY, dropout=0.1), 4, torch.Generator())},
+        {"network": Network(replace(TINY, pools=(2, 1)), 4, torch.Generator())},
+        {"tables": {"full": Table({"features": torch.zeros(9, 1, 9, 8)}, 2)}},
     ],
     ids=lambda changes: "-".join(changes),
 )  # fmt: skip
 def test_fits_that_differ_are_trained_apart(changes):
-    fit = base_fit(0)
+    fit = replace(base_fit(0), network=network_of(4))
+    if "tables" in changes:
+        fit = replace(fit, tables={"full": Table({"features": torch.zeros(9, 1, 8, 8)}, 2)})
     assert kind_of(replace(fit, **changes)) != kind_of(fit)
+
+
+def test_fits_whose_nested_numbers_have_other_shapes_are_trained_apart():
+    one, other, same = (
+        replace(base_fit(0), numbers={"a": {"b": values}})
+        for values in (torch.ones(2), torch.ones(3), torch.zeros(2))
+    )
+    assert kind_of(one) != kind_of(other) and kind_of(one) == kind_of(same)
 
 
 def test_learning_rate_numbers_and_length_of_tables_may_differ():
@@ -280,6 +294,33 @@ def test_where_memory_is_short_a_fleet_is_halved_and_nothing_is_lost(monkeypatch
     assert_equal(train_together(fits), [alone.train(fit) for fit in fits])
     assert sizes == [5, 3, 2, 2, 1]
     assert capsys.readouterr().err.count("need too much memory: now") == 2
+
+
+@pytest.mark.parametrize("most", [1, 0])
+def test_a_fleet_is_halved_down_to_one_run(monkeypatch, most):
+    sizes = []
+
+    def short_of_memory(fleet):
+        sizes.append(len(fleet.fits))
+        if len(fleet.fits) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [len(fleet.fits)] * len(fleet.fits)
+
+    monkeypatch.setattr(Fleet, "train", short_of_memory)
+    fits = [base_fit(seed) for seed in (0, 1, 2)]
+    if most:
+        assert train_together(fits) == [1, 1, 1] and sizes == [3, 2, 1, 1, 1]
+    else:
+        with pytest.raises(torch.OutOfMemoryError):
+            train_together(fits)
+        assert sizes == [3, 2, 1]
+
+
+def test_as_many_runs_are_followed_as_half_of_the_memory_holds_twice(monkeypatch):
+    assert together.n_at_once(10**15) == together.MOST  # without a GPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1000, 2000))
+    assert [together.n_at_once(size) for size in (10, 60, 84, 500, 1)] == [25, 4, 2, 1, 128]
 
 
 def test_a_fleet_is_as_large_as_the_memory_allows(monkeypatch):

@@ -164,6 +164,8 @@ def test_ranking_loss_by_hand():
     # All three new classes, however many are asked for: row 2 also has 0.5 - 0.1 + 0.0 = 0.4.
     found = lucir.ranking_loss(angles, labels, 2, 9, 0.5)
     assert found.item() == pytest.approx((0.3 + 0.8 + 0.6 + 0.4) / 6)
+    alone = lucir.ranking_loss(angles[1:], labels[1:], 2, 2, 0.5)  # one exemplar
+    assert alone.item() == pytest.approx((0.8 + 0.6) / 2)
     assert lucir.ranking_loss(angles[2:], labels[2:], 2, 2, 0.5).item() == 0
 
 
@@ -229,6 +231,14 @@ def test_lucir_weighs_less_forget_by_the_classes_and_its_teacher_is_the_old_netw
     assert fit.network.scale.tolist() == before.tensors["scale"].tolist() == [8.0]
     assert set(after.tensors) == {"scale"} and after.tensors["scale"] != 8
     assert not after.tensors["scale"].requires_grad
+
+
+def test_lucir_stops_early_by_scaled_cosines(step):
+    step = replace(step, validation=clips_of(3, [4, 5], seed=7))
+    _, _, (fit,) = learn(lucir, step, CONFIG, {"scale": torch.tensor([8.0])})
+    x, network = step.validation.features, fit.network.network
+    wanted = 8 * F.normalize(network.embed(x)) @ F.normalize(network.head.weight).T
+    close(fit.validation.logits(fit.network, x), wanted)
 
 
 def test_the_first_scale_makes_cosines_as_large_as_logits():

@@ -347,11 +347,39 @@ def test_state_smaller_than_a_clip_costs_no_exemplar():
     assert room_of(plan, Cost(CLIP + 1)) == 22
 
 
+@pytest.mark.parametrize(
+    ("label", "kept"),
+    [
+        ("ccil", Cost()), ("best_recipe", Cost()), ("wa", Cost()),
+        ("icarl", Cost(6 * 4 * 4)),  # the mean embedding of each class: 4 numbers of 4 bytes
+        ("recipe", Cost(6 * 4 * 4)),
+        ("lucir", Cost(4)),
+        ("der_pp", Cost(per_exemplar=6 * 4)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_six_classes_cost_by_hand(label, kept):
+    kind, config = settings_of(label)
+    assert find("methods", kind).cost(network_of(6), 6, config) == kept
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_every_phase_of_the_network_stops_early_on_the_steps_validation_clips(label):
+    seen, _ = went(label)
+    for fit in seen.fits:
+        if fit.name == "decoder":
+            continue
+        wanted = seen.steps[fit.seeds.step - 1].validation
+        assert torch.equal(fit.validation.rows["features"], wanted.features)
+        assert torch.equal(fit.validation.rows["labels"], wanted.labels)
+        logits = fit.validation.logits(fit.network, wanted.features)
+        assert logits.shape == (len(wanted), sum(STEPS[: fit.seeds.step + 1]))
+
+
 def test_lucirs_scale_costs_no_exemplar():
     # 4 bytes: with K = 24 there are 4 exemplars of each of 6 classes, as for replay.
     plan = plan_of("lucir", 24)
     run = Run(made_data(), plan, lucir, 0)
-    assert lucir.cost(network_of(6), 6, plan.config).fixed == 4
     assert exemplar_budget(run, Learner(network_of(6)), 6) == 24
     for of_lucir, of_replay in zip(
         went("lucir")[0].memories, went("replay")[0].memories, strict=True

@@ -30,7 +30,7 @@ from mtcil.learning.augmentation import AugmentationSettings, augment, draw_chan
 from mtcil.learning.clips import join, of_labels
 from mtcil.learning.fit import Seeds
 from mtcil.learning.groups import distil_by_step
-from mtcil.learning.learner import Learner
+from mtcil.learning.learner import Learner, nearest_mean
 from mtcil.learning.network import WithParts, frozen_copy
 from mtcil.learning.steps import StepClips, balanced_set
 from mtcil.methods import der_pp, eeil, er_ace, gdumb, generative_replay, recipe, ss_il
@@ -68,6 +68,8 @@ def test_logit_loss_by_hand_leaves_out_what_was_not_stored():
     assert logits.grad[1, 1] == 0 and not logits.grad[:, 2].any()
     assert logits.grad[1, 0].item() == pytest.approx(2 * 3 / 3)
     assert der_pp.logit_loss(logits, stored, 0 * known).item() == 0
+    only = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    assert der_pp.logit_loss(logits, stored, only).item() == pytest.approx(9)
 
 
 def test_stored_logits_are_cut_with_their_exemplars_and_never_computed_again():
@@ -126,6 +128,9 @@ def test_der_pp_without_memory_is_cross_entropy():
     batch = SimpleNamespace(new=rows_of(step.new), memory=None)
     found = fit.loss(fit.network, batch, SimpleNamespace(**fit.numbers), fit.choices)
     close(found, F.cross_entropy(fit.network(step.new.features), step.new.labels))
+    batch.new.keep = torch.zeros(24, 4, 2, 2)  # dropout leaves nothing but the bias
+    found = fit.loss(fit.network, batch, SimpleNamespace(**fit.numbers), fit.choices)
+    close(found, F.cross_entropy(fit.network.head.bias.expand(24, 6), step.new.labels))
 
 
 # --- EEIL and SS-IL
@@ -282,7 +287,10 @@ def test_the_recipe_augments_and_distils_new_clips_and_the_balanced_set(step, ri
         rivals=rivals,
         augmentation=AugmentationSettings(1, 4, 4),
     )
+    step = replace(step, validation=clips_of(3, [4, 5], seed=7))
     before, after, (fit,) = learn(recipe, step, config)
+    x = step.validation.features
+    close(fit.validation.logits(fit.network, x), fit.network.network(x))
     assert fit.loss is recipe.recipe_loss and fit.choices == (first, 2.0)
     assert fit.numbers == {"kd_weight": 0.7}
     assert is_table_of(fit.tables["new"], step.new)
@@ -292,6 +300,16 @@ def test_the_recipe_augments_and_distils_new_clips_and_the_balanced_set(step, ri
     x = step.new.features
     close(fit.network.teacher(x), before.network(x))
     assert after.n_classes == 6 and not after.tensors
+
+
+def test_the_recipe_predicts_by_the_nearest_mean_if_it_has_means():
+    network, x = network_of(4), clips_of(9, [0, 1, 2, 3]).features
+    means = F.normalize(network.embed(x[:4]).detach())  # of four clips: each is its own nearest
+    learner = Learner(network, {"class_means": means})
+    found = recipe.predict(learner, x)
+    assert torch.equal(found, nearest_mean(learner, x)) and found[:4].tolist() == [0, 1, 2, 3]
+    assert torch.equal(recipe.predict(Learner(network), x), network(x).argmax(1))
+    assert not torch.equal(found, network(x).argmax(1))
 
 
 # --- GDumb
@@ -327,6 +345,12 @@ def test_gdumb_learns_from_a_balanced_part_of_k_clips(step):
     assert is_table_of(fit.tables["seen"], part) and fit.loss is gdumb.gdumb_loss
     found = gdumb.gdumb_loss(fit.network, SimpleNamespace(seen=rows_of(part)), None, None)
     close(found, F.cross_entropy(fit.network(part.features), part.labels))
+
+
+def test_gdumb_takes_each_clip_once_where_a_class_has_few(step):
+    few = step.new[torch.cat([of_labels(step.new, 4, 5)[:2], of_labels(step.new, 5, 6)])]
+    _, _, (fit,) = learn(gdumb, replace(step, new=few), gdumb.Config())
+    assert torch.bincount(fit.tables["seen"].rows["labels"]).tolist() == [3, 3, 3, 3, 2, 3]
 
 
 def test_gdumb_without_memory_learns_nothing():
