@@ -41,7 +41,7 @@ def run(base, heads, method, seed, average):
             **about, "step": step, "accuracy": accuracy, "old_accuracy": old[step],
             "new_accuracy": new[step], "state_bytes": state,
             "memory_bytes": (KEPT[method] - state) * step // 2, "validation_bytes": 50 * step,
-            "updates": 100 + step, "clips_passed": 6400 * step,
+            "updates": 100 + step, "clips_passed": 6400 * step, "diverged": 0,
         }
         for step, accuracy in enumerate((90, average + 5, average - 5))
     ]  # fmt: skip
@@ -159,6 +159,16 @@ def test_the_page_ranks_by_the_single_task_and_marks_bounds():
     assert (last["updates"], last["clips passed forward"]) == ("203", "19,200")
     power = last["detectable gain of the other base (80 % power)"]
     assert power == f"{detectable(1.0, 3):.1f}"
+
+
+def test_runs_that_diverged_are_counted_beside_their_mean():
+    last = RECORDS["method"].eq("icarl") & RECORDS["heads"].eq("5") & RECORDS["step"].eq(2)
+    records = RECORDS.assign(diverged=(last & RECORDS["seed"].isin([0, 2])).astype(int))
+    header, lines = methods.markdown(methods.table(STUDY, records))
+    cells = {line[header.index("method")]: dict(zip(header, line, strict=True)) for line in lines}
+    assert cells["icarl"]["single task"] == "64.0 ± 7.5 (n 3), 2 diverged"
+    assert cells["icarl"]["other base"] == "69.0 ± 9.9 (n 3)"
+    assert cells["ccil"]["single task"] == "62.0 ± 5.0 (n 3)"
 
 
 def test_a_study_of_a_single_task_has_a_report_and_figures():

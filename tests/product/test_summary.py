@@ -64,7 +64,7 @@ def runs(base, heads, accuracies):
             {
                 **ABOUT, "heads": heads, "seed": seed, "step": step,
                 "classes_seen": 5 + 3 * step, "accuracy": accuracy, "memory_bytes": 10,
-                "validation_bytes": 20, "teacher_bytes": 30, "base": base,
+                "state_bytes": 5, "validation_bytes": 20, "teacher_bytes": 30, "base": base,
             }
             for seed, steps in accuracies.items()
             for step, accuracy in enumerate(steps)
@@ -114,7 +114,9 @@ def test_the_summary_of_a_base_model_by_hand():
     assert base["forgetting"]["mean"] == 45.0  # (90 - 30 + 70 - 40) / 2
     assert base["backward_transfer"]["mean"] == -45.0
     assert base["split"] == {**counts, "leaking_test_clips": 5.5}
-    assert base["last_step"] == {"memory_bytes": 10, "validation_bytes": 20, "teacher_bytes": 30}
+    assert base["last_step"] == {
+        "memory_bytes": 10, "state_bytes": 5, "validation_bytes": 20, "teacher_bytes": 30,
+    }  # fmt: skip
     assert found["gsc"]["group"]["single"]["last_accuracy"]["mean"] == 7.0
 
 

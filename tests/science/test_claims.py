@@ -557,7 +557,7 @@ NOT_COUNTED = ("ccil", "joint", "finetune", "finetune_new", "gdumb", "mine", "it
 WITHOUT_EXEMPLARS = ("lwf", "mas")
 
 
-def others(name, gains=COUNTED, not_counted=NOT_COUNTED):
+def others(name, gains=COUNTED, not_counted=NOT_COUNTED, diverged=()):
     """The row of a claim about other techniques; icarl has a seed more, of far less gain."""
     methods = PAPERS.methods | {"mine": {"kind": "recipe"}, "its_kind": {"kind": "ccil"}}
     names = (*gains, *not_counted)
@@ -582,6 +582,7 @@ def others(name, gains=COUNTED, not_counted=NOT_COUNTED):
                 method=method,
                 heads=PAPERS.base_models["gsc"][base].heads,
                 memory_bytes=int(method not in WITHOUT_EXEMPLARS),
+                diverged=int((base, method) in diverged),
                 **about,
             )
             for base, side in sides.items()
@@ -613,6 +614,13 @@ def test_the_claims_count_the_techniques_that_gain():
     assert above.endswith("; 3 of 5 (1 significantly) above the single task")
     below = others("combines.exemplars", gains)["claim"]
     assert below.endswith("; 2 of 5 (1 significantly) below the single task")
+
+
+def test_the_claims_name_the_techniques_with_runs_that_diverged():
+    diverged = [("multitask", "icarl"), ("single", "ccil")]  # ccil is not another technique
+    for name in ("adds", "combines"):
+        claim = others(f"{name}.exemplars", diverged=diverged)["claim"]
+        assert claim.endswith("single task; with runs that diverged: icarl")
 
 
 @pytest.mark.parametrize(
@@ -650,6 +658,7 @@ def test_other_techniques_are_judged_if_no_row_is_called_single():
     about = {
         "passes": "separate", "control": "none", "exemplars": 200, "state_bytes": 1, "updates": 1,
         "clips_passed": 64, "validation_bytes": 0, "memory_bytes": 1, "method": "icarl",
+        "diverged": 0,
     }  # fmt: skip
     learnt = [
         runs(base, {s: a + 3 * i + s / 10 * i for s, a in SINGLE.items()}, heads=row.heads, **about)

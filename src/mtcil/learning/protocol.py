@@ -38,7 +38,7 @@ def draw_tasks(heads: Heads, n_base: int, rng: np.random.Generator) -> list[tupl
     """The base classes of each task, sorted; the first task holds all of them.
 
     Which classes form a task of size k is drawn at random (the paper does not say). Tasks of
-    one size are distinct subsets as long as there are any; then they repeat in that order.
+    one size are distinct subsets as long as there are any; then all are drawn again.
 
     Args:
         heads: sizes of the tasks, or all subsets of at least two classes.

@@ -58,7 +58,8 @@ class StepClips:
 
     Attributes:
         new: training clips of the new classes.
-        memory: exemplars of the old classes, equally many of each, grouped by class.
+        memory: exemplars of the old classes, grouped by class: equally many of each, or all clips
+            of a class that has fewer.
         validation: clips for early stopping; may be empty.
         per_class: exemplars per class, new classes included, in the memory after this step.
         n_old: number of old classes.
@@ -210,7 +211,10 @@ def fit_whole(
 
 
 def balanced_set(clips: StepClips, generator: torch.Generator) -> Clips:
-    """The exemplars and equally many random clips of each new class (Mittal et al.)."""
+    """The exemplars, and of each new class as many random clips as old ones have on average.
+
+    The balanced set of Mittal et al.; where each old class has its exemplars, "on average" is each.
+    """
     m = len(clips.memory) // clips.n_old
     drawn = []
     for label in range(clips.n_old, clips.n_old + clips.n_new):

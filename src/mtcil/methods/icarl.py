@@ -2,6 +2,8 @@
 
 Rebuffi et al.: iCaRL: Incremental Classifier and Representation Learning (CVPR 2017), algorithms 1
 to 5: binary cross entropy for every class. The target of an old class is the old network's output.
+The base models were trained by softmax cross entropy, not by sigmoids as in the paper, so that the
+targets of the first step are not calibrated.
 """
 
 from types import SimpleNamespace

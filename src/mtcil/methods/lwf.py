@@ -3,7 +3,7 @@
 Li and Hoiem: Learning without Forgetting (ECCV 2016), equations 1 to 4: cross entropy over the
 new logits and distillation of the old ones. With exemplars, the cross entropy is over all logits,
 as in FACIL (Masana et al. 2022). Our distillation has the factor T**2 of Hinton et al., FACIL's
-does not: its weight of 1 is a weight of 1 / T**2 here.
+does not: its weight of 1 is a weight of 1 / T**2 here. Their warm-up of the new head is left out.
 """
 
 from types import SimpleNamespace

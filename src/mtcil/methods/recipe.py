@@ -2,7 +2,8 @@
 
 New clips compete among the new classes, as in CCIL and ER-ACE, or among all; clips of a balanced
 set compete among all. Both are augmented and distilled (LwF). Prediction is by the nearest mean of
-exemplars (iCaRL) or by the largest logit. `bits: 8` stores four times the exemplars in K.
+exemplars (iCaRL) or by the largest logit. `bits: 8` stores four times the exemplars in K. The old
+network is applied to each augmented batch, which `clips_passed` does not count.
 """
 
 from types import SimpleNamespace

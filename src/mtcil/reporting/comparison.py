@@ -62,7 +62,7 @@ def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
     """{measure: {seed: value}} of one method from one base: percent; bytes kept for the last step.
 
     `old` and `new`: accuracy of the old and of the new classes, mean over the incremental steps.
-    `updates` and `clips`: of training, all incremental steps together.
+    `updates` and `clips`: of training, all incremental steps together. `diverged`: 1 or 0.
     """
     steps = by_seed(runs)
     later = runs[runs["step"] > 0].groupby("seed")
@@ -76,6 +76,7 @@ def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
         "bytes": last[KEPT].sum(axis=1).astype(float).to_dict(),
         "updates": later["updates"].sum().astype(float).to_dict(),
         "clips": later["clips_passed"].sum().astype(float).to_dict(),
+        "diverged": runs.groupby("seed")["diverged"].max().fillna(0).astype(float).to_dict(),
     }
 
 

@@ -27,6 +27,7 @@ OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 KINDS_OF_BYTES = {
     "memory_bytes": "exemplars",
+    "state_bytes": "state of the method",
     "validation_bytes": "validation clips of old classes",
     "teacher_bytes": "old model",
 }

@@ -51,8 +51,8 @@ class BaseRow:
         method: of the incremental steps: a row of `methods`.
         splits: a base model for each of them.
         passes: whether each task has its own batches and forward pass, or all share one.
-        control: of what multitask training brings; null: none. longer: more epochs, so that the
-            one head sees as many clips as the heads of `multitask` do together; shuffled_labels:
+        control: of what multitask training brings; null: none. longer: more updates, so that the
+            one head may see as many clips as the heads of `multitask` together; shuffled_labels:
             all heads except the full one learn noise; ceiling: a backbone that has seen the
             classes of all steps, which shows how much a base model could help.
         parts: of the training, rows of `base_parts`, in the order in which they change clips.

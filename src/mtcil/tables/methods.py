@@ -67,7 +67,14 @@ def markdown(table: pd.DataFrame) -> tuple[Sequence[str], list[list[str]]]:
 
 def _average(part: pd.DataFrame) -> str:
     cells = measured(part, "average")
-    return "".join(with_ci(r) for _, r in cells.iterrows())
+    return "".join(with_ci(r) for _, r in cells.iterrows()) + _diverged(part)
+
+
+def _diverged(part: pd.DataFrame) -> str:
+    """The number of runs whose weights were no longer finite; "" for none."""
+    share = measured(part, "diverged")
+    n = round(float((share["mean"] * share["n"]).sum()))
+    return f", {n} diverged" if n else ""
 
 
 def _difference(part: pd.DataFrame, prefix: str) -> str:

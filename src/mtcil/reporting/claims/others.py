@@ -3,7 +3,8 @@
 *Combines*: from a multitask base, other techniques lose nothing beyond the margin. *Adds*: they
 gain. Both are judged apart for techniques with and without exemplars, by one number per seed:
 multitask minus single task, mean over the techniques. The text also reports how many techniques
-gain or lose on their own, by the p-values of tables/methods, which are corrected by Holm.
+gain or lose on their own, by the p-values of tables/methods, which are corrected by Holm, and
+names those with runs that diverged: their averages count, but say little.
 """
 
 from collections.abc import Mapping
@@ -36,6 +37,9 @@ def text(scope: Scope) -> list[Claim]:
         if len(gains):
             combines += f"; {_some(below, clear)} below the single task"
             adds += f"; {_some(above, clear)} above the single task"
+        if names := [name for name in of_family if _diverged(scope, name)]:
+            combines += f"; with runs that diverged: {', '.join(names)}"
+            adds += f"; with runs that diverged: {', '.join(names)}"
         name = "exemplars" if family else "no_exemplars"
         claims += [
             scope.claim(f"text.combines.{name}", "text", combines, "above", gain, null=-MARGIN),
@@ -48,6 +52,15 @@ def _has_exemplars(scope: Scope, name: str) -> bool:
     """Whether a technique replays exemplars, by the bytes in its records."""
     base = next(base for base in _bases(scope) if base)
     return any(scope.at_step(STAGE, base, "memory_bytes", -1, method=name).numbers.values())
+
+
+def _diverged(scope: Scope, name: str) -> bool:
+    """Whether a run of a technique, from either base, ended with weights that are not finite."""
+    return any(
+        any(scope.at_step(STAGE, base, "diverged", -1, method=name).numbers.values())
+        for base in _bases(scope)
+        if base
+    )
 
 
 def _others(scope: Scope) -> dict[str, list[Measure]]:
