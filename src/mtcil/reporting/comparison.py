@@ -76,7 +76,7 @@ def by_measure(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
         "bytes": last[KEPT].sum(axis=1).astype(float).to_dict(),
         "updates": later["updates"].sum().astype(float).to_dict(),
         "clips": later["clips_passed"].sum().astype(float).to_dict(),
-        "diverged": runs.groupby("seed")["diverged"].max().fillna(0).astype(float).to_dict(),
+        "diverged": runs.groupby("seed")["diverged"].max().astype(float).to_dict(),
     }
 
 
