@@ -1,9 +1,9 @@
 """Many runs at once on one GPU, in one command of under five minutes: `python benchmarks/gpu.py`.
 
 Run-updates a second (runs x updates / seconds) of fleets of 1 to 128 runs, against the plain
-autograd loop on the same card, for both inputs, in the base step and in CCIL's `then_all`; what
-TF32 brings; whether the same fleet twice gives the same bits; whole stages. Without a GPU it says
-so and ends, except with `--tiny`: then a few updates run on the CPU.
+autograd loop on the same card, for both inputs, in the base step and in CCIL's `then_all`; other
+ways to compute an update; whether the same fleet twice gives the same bits; whole stages. Without a
+GPU it says so and ends, except with `--tiny`: then a few updates run on the CPU.
 """
 
 import statistics
@@ -12,17 +12,19 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import torch
 from made import made_features, shortened
 from size import TINY, sized
+from torch import Tensor, nn
 
 from mtcil.learning.base_step import BasePlan, base_clips, learn_base
 from mtcil.learning.fit import Fit, Seeds, Trained, phase_of
 from mtcil.learning.learner import Learner
-from mtcil.learning.network import Network
+from mtcil.learning.network import Network, backbone_of
 from mtcil.learning.trajectory import Run, step_clips
 from mtcil.methods import ccil
 from mtcil.running import alone
@@ -53,9 +55,9 @@ def main() -> None:
     print(f"torch {torch.__version__}, {name}")
     for dataset in ("gsc", "us8k"):
         rates(dataset)
-    tf32()
-    determinism()
     stages()
+    determinism()
+    ways()
 
 
 def fits(dataset: str, phase: str, n_runs: int, updates: int) -> list[Fit]:
@@ -119,14 +121,14 @@ def rate(execute: Execute, dataset: str, phase: str, n_runs: int) -> float:
     once, twice = (fits(dataset, phase, n_runs, n) for n in (updates, 2 * updates))
     execute(once)
     for _ in range(REPEATS):
-        seconds = [clocked(execute, of) for of in (once, twice)]
+        seconds = [clocked(partial(execute, of)) for of in (once, twice)]
         found.append(seconds[1] - seconds[0])
     return n_runs * updates / max(statistics.median(found), 1e-9)
 
 
-def clocked(execute: Execute, of: Sequence[Fit]) -> float:
+def clocked(call: Callable[[], object]) -> float:
     start = time.perf_counter()
-    execute(of)
+    call()
     if DEVICE == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
@@ -152,13 +154,69 @@ def rates(dataset: str) -> None:
             )
 
 
-def tf32() -> None:
-    """Convolutions in TF32, PyTorch's default on these cards, against float32."""
-    print("\n| us8k, base, fleet of 32 | run-updates/s |\n| --- | --- |")
-    for name, allowed in (("TF32", True), ("float32", False)):
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=allowed):
-            found = rate(as_fleet, "us8k", "base", sized(32, 2))
-        print(f"| {name} | {found:,.0f} |")
+class AsProduct(nn.Conv2d):
+    """The same convolution as one matrix product per run, for stride 1 and odd kernels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        (n, _, height, width), (size, _), (pad, _) = x.shape, self.kernel_size, self.padding
+        padded = nn.functional.pad(x, [int(pad)] * 4).transpose(0, 1)
+        views = [
+            padded[:, :, i : i + height, j : j + width] for i in range(size) for j in range(size)
+        ]
+        maps = self.weight.flatten(1) @ torch.stack(views, 1).reshape(-1, n * height * width)
+        return (maps + self.bias[:, None]).view(-1, n, height, width).transpose(0, 1)
+
+
+def products(fleet: Fleet, n_blocks: int) -> None:
+    """Compute the first convolutions of a fleet as matrix products."""
+    network = backbone_of(fleet.module)
+    assert network is not None  # noqa: S101
+    for block in list(network.blocks)[:n_blocks]:
+        block[0].__class__ = AsProduct
+
+
+def compile_gradient(fleet: Fleet) -> None:
+    fleet.gradient = torch.compile(fleet.gradient)
+
+
+WAYS: dict[str, tuple[Callable[[Fleet], None], dict[str, bool]]] = {
+    "convolutions in TF32, PyTorch's default": (lambda fleet: None, {}),
+    "all in float32": (lambda fleet: None, {"allow_tf32": False}),
+    "cuDNN tries its algorithms": (lambda fleet: None, {"benchmark": True}),
+    "first block as a matrix product": (lambda fleet: products(fleet, 1), {}),
+    "all blocks as matrix products": (lambda fleet: products(fleet, 4), {}),
+    "torch.compile": (compile_gradient, {}),
+}
+
+
+def ways() -> None:
+    """Other ways to compute a fleet's update. vmap takes no weights in channels_last order."""
+    print("\n| base, fleet of 32 | gsc | us8k | s to start (us8k) |\n| --- | --- | --- | --- |")
+    for name, (change, flags) in WAYS.items():
+        with torch.backends.cudnn.flags(**{"enabled": True, "allow_tf32": True} | flags):
+            try:
+                gsc, us8k = (graphed(change, dataset) for dataset in ("gsc", "us8k"))
+            except RuntimeError as error:  # out of memory, or torch.compile
+                print(f"| {name} | {type(error).__name__} | | |", flush=True)
+                continue
+        print(f"| {name} | {gsc[0]:,.0f} | {us8k[0]:,.0f} | {us8k[1]:.1f} |", flush=True)
+
+
+def graphed(change: Callable[[Fleet], None], dataset: str) -> tuple[float, float]:
+    """Run-updates a second of a changed fleet, and the seconds until its first update."""
+    n_runs, n = sized(32, 2), sized(30, 1)
+    fleet = Fleet(fits(dataset, "base", n_runs, 2 * n))
+    change(fleet)
+    fleet.draw()
+    update = fleet.update
+
+    def begin() -> None:
+        nonlocal update
+        update = fleet.captured() if DEVICE == "cuda" else fleet.update
+        update()
+
+    started = clocked(begin)
+    return n_runs * n / clocked(lambda: [update() for _ in range(n)]), started
 
 
 def determinism() -> None:

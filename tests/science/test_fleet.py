@@ -31,7 +31,7 @@ from mtcil.learning.steps import StepClips
 from mtcil.running import alone, together
 from mtcil.running import run as running
 from mtcil.running.base_jobs import BaseJob
-from mtcil.running.fleet import Fleet
+from mtcil.running.fleet import Course, Fleet
 from mtcil.running.jobs import Variant, method_settings, run_jobs
 from mtcil.running.run import forget_checkpoints, learn_all, train_all
 from mtcil.running.stacks import kind_of, stacked
@@ -146,6 +146,17 @@ def test_runs_that_stop_at_different_checks():
     assert len({trained.updates for trained in Fleet(fits).train()}) > 2
 
 
+def test_the_weights_of_a_stopped_run_no_longer_move():
+    fleet = Fleet(stopping_fits()[:2])
+    fleet.n_checks, fleet.courses[0] = 5, Course(best=(2.0, 0.0), best_check=1)
+    fleet.check(6)
+    assert [course.stopped_after for course in fleet.courses] == [6, None]
+    before = fleet.weights.clone()
+    fleet.draw()
+    fleet.update()
+    assert [torch.equal(fleet.weights[run], before[run]) for run in (0, 1)] == [True, False]
+
+
 def same_logits(module, features):
     """Logits that no training changes: every check is as good as the first."""
     return features.flatten(1)[:, :4]
@@ -258,6 +269,34 @@ def test_runs_meet_at_the_same_phase_and_may_end_at_different_ones():
         )
 
 
+def test_a_run_ends_before_runs_of_another_kind_are_trained(monkeypatch):
+    trained = []
+
+    def noted(fits):
+        trained.append([fit.name for fit in fits])
+        return train_together(fits)
+
+    def run(name):
+        yield replace(base_fit(0), name=name)
+
+    monkeypatch.setattr(together, "train_together", noted)
+    ends = [name for name, _ in follow_all({"a": run("a"), "b": run("b"), "c": run("a")})]
+    assert ends == ["a", "c", "b"] and trained == [["a", "a"], ["b"]]
+    trained.clear()
+    next(follow_all({name: run(name) for name in "ab"}))
+    assert trained == [["a"]]
+
+
+def test_random_numbers_are_drawn_into_the_same_memory_that_a_graph_reads():
+    fleet = Fleet([base_fit(seed) for seed in (0, 1)])
+    fleet.draw()
+    drawn = fleet.tables["full"].drawn["keep"]
+    first, place = drawn.clone(), drawn.data_ptr()
+    fleet.draw()
+    assert fleet.tables["full"].drawn["keep"].data_ptr() == place
+    assert not torch.equal(fleet.tables["full"].drawn["keep"], first)
+
+
 def test_a_run_without_training_ends_at_once():
     def nothing():
         return 7
@@ -329,6 +368,16 @@ def test_a_fleet_is_as_large_as_the_memory_allows(monkeypatch):
     for free, n_runs in ((10_000, 5), (250, 3), (187, 1), (10, 1)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 10_000))
         assert together.runs_that_fit(fits) == n_runs
+
+
+def test_where_two_runs_are_too_many_one_is_trained_at_a_time(monkeypatch):
+    def short_of_memory(fits):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(together, "_bytes_of", short_of_memory)
+    fits = [in_float64(base_fit(seed)) for seed in (0, 1)]
+    assert together.runs_that_fit(fits) == 1
+    assert_equal(train_together(fits), [alone.train(fit) for fit in fits])
 
 
 def test_what_vmap_refuses_only_for_several_runs_is_trained_one_by_one(monkeypatch):

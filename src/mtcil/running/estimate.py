@@ -25,7 +25,8 @@ from mtcil.running.together import train_together
 from mtcil.settings.sections import DatasetSettings, FeatureSettings, MachineSettings
 from mtcil.settings.study import Study
 
-UPDATES = 8  # timed updates of each phase
+UPDATES = 8  # timed updates of each phase, on a CPU
+GPU_UPDATES = 100  # on a GPU, where the start of a fleet takes as long as some updates
 COPIES = 32  # runs at once on a GPU
 PROCESS_BYTES = 400e6  # of Python and PyTorch, measured
 CLIPS = {"train": 64, "test": 8, "validation": 8}  # per class; an update costs the same with more
@@ -125,7 +126,7 @@ def print_costs(study: Study, stages: Iterable[ModuleType], share: float = 0.0) 
 def conclusion(total: Cost, device: str, n_jobs: int, process_bytes: float) -> str:
     """What the hours mean, and how much memory simultaneous runs need."""
     if device.startswith("cuda"):
-        return "Hours are of this GPU."
+        return "Hours are of this GPU, without the start of stages and checks on validation clips."
     hours = total.seconds / 3600 / n_jobs
     return (
         f"Hours are of one core; with {n_jobs} jobs at once about {hours:.1f}, "
@@ -186,9 +187,10 @@ def _seconds_by_step(runs: Sequence[Training[Any]], share: float) -> dict[int, f
         while fits[0].seeds.step <= 1:
             step, updates = fits[0].seeds.step, fits[0].phase.updates
             _timed(fits, 2)  # warm-up
-            n = max(UPDATES, round(share * updates))
-            few, _ = _timed(fits, UPDATES)
-            more, trained = _timed(fits, UPDATES + n)
+            least = GPU_UPDATES if _on_gpu(fits[0]) else UPDATES
+            n = max(least, round(share * updates))
+            few, _ = _timed(fits, least)
+            more, trained = _timed(fits, least + n)
             seconds[step] = seconds.get(step, 0.0) + max(more - few, 0.0) / n * updates
             fits = [run.send(one) for run, one in zip(runs, trained, strict=True)]
     except StopIteration:
@@ -196,11 +198,15 @@ def _seconds_by_step(runs: Sequence[Training[Any]], share: float) -> dict[int, f
     return seconds
 
 
+def _on_gpu(fit: Fit) -> bool:
+    return next(fit.network.parameters()).is_cuda
+
+
 def _timed(fits: Sequence[Fit], updates: int) -> tuple[float, list[Trained]]:
     short = [
         replace(fit, validation=None, phase=replace(fit.phase, updates=updates)) for fit in fits
     ]
-    on_gpu = next(fits[0].network.parameters()).is_cuda
+    on_gpu = _on_gpu(fits[0])
     clock = time.perf_counter if on_gpu else time.process_time  # not affected by other processes
     start = clock()
     trained = train_together(short) if on_gpu else [alone.train(fit) for fit in short]

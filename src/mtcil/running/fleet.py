@@ -10,6 +10,7 @@ slower than one run after the other.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -93,7 +94,7 @@ class Fleet:
         """`update` as a CUDA graph; capturing it changes no state."""
         state = [*self._state(), *self.moments, self.update_no]
         before = [value.clone() for value in state]
-        stream = torch.cuda.Stream()
+        stream = warm_up_stream(torch.cuda.current_device())
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
@@ -155,6 +156,12 @@ class Fleet:
         module = copy.deepcopy(fit.network)
         module.load_state_dict({n.removeprefix("module."): v for n, v in state.items()})
         return Trained(module.requires_grad_(True).eval(), course.stopped_after or made)
+
+
+@cache
+def warm_up_stream(device: int) -> torch.cuda.Stream:
+    """One stream for all fleets: cuBLAS keeps memory for every stream that it has met."""
+    return torch.cuda.Stream(device)
 
 
 def sgd(fleet: Fleet, gradient: Tensor, rate: Tensor) -> None:

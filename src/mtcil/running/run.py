@@ -277,5 +277,6 @@ def perform_as_fleets(
                     failed = failed or error  # the others of the fleet are saved first
                 else:
                     yield part[i], saved
+            loaded.clear()  # before the memory for the next part is measured
             if failed is not None:
                 raise failed

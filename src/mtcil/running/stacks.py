@@ -16,7 +16,7 @@ from mtcil.learning.network import backbone_of
 from mtcil.running.batches import BLOCK, columns_of, drawn_numbers, frozen_rows, rows_of_batches
 
 Tensors = dict[str, Tensor]
-VALIDATION_BATCH = 256  # validation clips per run in one forward pass
+VALIDATION_CLIPS = 4096  # of all runs in one forward pass, but at least 16 per run
 
 
 def kind_of(fit: Fit) -> Hashable:
@@ -106,8 +106,11 @@ class Rows:
         """Draw the random numbers of the next `BLOCK` updates, into the same memory."""
         of_runs = [next(stream) for stream in self.streams]
         for column in of_runs[0]:
-            values = torch.stack([own[column] for own in of_runs], dim=1)
-            self.drawn.setdefault(column, torch.empty_like(values)).copy_(values)
+            values = [own[column] for own in of_runs]
+            if column in self.drawn:
+                torch.stack(values, dim=1, out=self.drawn[column])
+            else:
+                self.drawn[column] = torch.stack(values, dim=1)
 
     def batch(self, update: Tensor) -> Tensors:
         """The rows of an update, (run, share, ...).
@@ -142,7 +145,8 @@ class Held:
     def scores(self, state: Tensors) -> list[Score]:
         """Accuracy and negative cross entropy of every run; the module must be in eval mode."""
         forward = vmap(lambda state, features: functional_call(self.logits, state, (features,)))
-        parts = self.features.split(VALIDATION_BATCH, dim=1)
+        n_clips_at_once = max(16, VALIDATION_CLIPS // len(self.features))
+        parts = self.features.split(n_clips_at_once, dim=1)
         logits = torch.cat([forward(state, part) for part in parts], dim=1)
         n_clips = self.is_clip.sum(1)
         right = (logits.argmax(2) == self.labels) * self.is_clip

@@ -29,27 +29,32 @@ def follow_all(
         report: is called with the number of updates done or skipped since its last call.
     """
     asked: dict[Any, Fit] = {}
-    given: dict[Any, Any] = dict.fromkeys(trainings)
-    while given:
-        for name, trained in given.items():
+
+    def go_on(results: Mapping[Any, Any]) -> Iterator[tuple[Any, T]]:
+        for name, trained in results.items():
             try:
                 asked[name] = trainings[name].send(trained)
             except StopIteration as ended:
                 yield name, ended.value
-        kinds: dict[Any, list[Any]] = {}
+
+    yield from go_on(dict.fromkeys(trainings))
+    while asked:
+        kinds: dict[Any, dict[Any, Fit]] = {}
         for name, fit in asked.items():
-            kinds.setdefault(kind_of(fit), []).append(name)
-        given = {}
-        for names in kinds.values():
-            fits = [asked.pop(name) for name in names]
-            given |= dict(zip(names, train_together(fits), strict=True))
-            report(sum(fit.phase.updates for fit in fits))
+            kinds.setdefault(kind_of(fit), {})[name] = fit
+        asked.clear()
+        for kind in list(kinds):
+            fits = kinds.pop(kind)
+            trained = train_together(list(fits.values()))
+            report(sum(fit.phase.updates for fit in fits.values()))
+            yield from go_on(dict(zip(fits, trained, strict=True)))
 
 
 def n_at_once(data_bytes: int) -> int:
     """Number of runs to follow at once, if each may hold clips of `data_bytes` bytes twice."""
     if not torch.cuda.is_available():
         return MOST
+    torch.cuda.empty_cache()  # else what an earlier part used would count as not free
     free, _ = torch.cuda.mem_get_info()
     return max(1, min(MOST, int(free / 2 // (2 * data_bytes))))
 
@@ -69,12 +74,13 @@ def train_together(fits: Sequence[Fit]) -> list[Trained]:
         part = left[: -(-len(left) // n_fleets)]  # fleets have about equal sizes
         try:
             done += Fleet(part).train()
+            continue
         except torch.OutOfMemoryError:
             if len(part) == 1:
                 raise
-            size = -(-len(part) // 2)
-            print(f"{len(part)} runs at once need too much memory: now {size}", file=sys.stderr)
-            torch.cuda.empty_cache()
+        size = -(-len(part) // 2)
+        print(f"{len(part)} runs at once need too much memory: now {size}", file=sys.stderr)
+        torch.cuda.empty_cache()  # not above: the exception would still hold the fleet
     return done
 
 
@@ -83,7 +89,14 @@ def runs_that_fit(fits: Sequence[Fit]) -> int:
 
     On a GPU, each further run is assumed to need the difference between a fleet of two and one.
     """
-    two = _bytes_of(fits[:2])
+    two, is_short = None, False
+    try:
+        two = _bytes_of(fits[:2])
+    except torch.OutOfMemoryError:
+        is_short = True
+    if is_short:
+        torch.cuda.empty_cache()
+        return 1
     if two is None:
         return 0
     most = min(MOST, len(fits))
@@ -100,9 +113,12 @@ def runs_that_fit(fits: Sequence[Fit]) -> int:
 
 
 def _bytes_of(fits: Sequence[Fit]) -> int | None:
-    """Peak GPU memory of a fleet; None if vmap does not support its loss."""
+    """Peak GPU memory of a fleet; None if vmap does not support its loss.
+
+    A captured update keeps its memory, so draws and checks need theirs in addition.
+    """
     on_gpu = next(fits[0].network.parameters()).is_cuda
-    before = 0
+    before = of_update = kept = 0
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -111,6 +127,11 @@ def _bytes_of(fits: Sequence[Fit]) -> int | None:
     fleet.draw()
     try:
         fleet.update()
+        if on_gpu:
+            of_update = torch.cuda.max_memory_allocated() - before
+            torch.cuda.reset_peak_memory_stats()
+            kept = torch.cuda.memory_allocated()
+        fleet.draw()
         if fleet.held is not None:
             fleet.check(1)
     except torch.OutOfMemoryError:
@@ -123,4 +144,4 @@ def _bytes_of(fits: Sequence[Fit]) -> int | None:
             file=sys.stderr,
         )
         return None
-    return torch.cuda.max_memory_allocated() - before if on_gpu else 0
+    return of_update + torch.cuda.max_memory_allocated() - kept if on_gpu else 0
