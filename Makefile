@@ -1,4 +1,4 @@
-# Everything a person types. Each target does the set-up it needs; only pip needs the network.
+# Everything a person types. Each target does the set-up it needs.
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
 	$$python -c "$(FITS)" 2>/dev/null && echo $$python && break; done)
@@ -77,7 +77,7 @@ fuzz: $(STAMP) $(EXTRA_VENV)/.installed  ## Look for input that breaks the reade
 		PYTHONPATH="src:$$(echo $(VENV)/lib/python*/site-packages)" \
 		$(EXTRA_VENV)/bin/python -W ignore fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
 
-mutants: $(STAMP) $(EXTRA_VENV)/.installed  ## Change the scientific core, a piece at a time, and count what no test notices (20 minutes).
+mutants: $(STAMP) $(EXTRA_VENV)/.installed  ## Change the scientific core, a piece at a time, and count what no test notices (30 minutes).
 	rm -rf mutants
 	mkdir -p mutants/demo mutants/studies/development
 	export PYTHONPATH="$$(echo $(CURDIR)/$(VENV)/lib/python*/site-packages)" && \
@@ -86,7 +86,7 @@ mutants: $(STAMP) $(EXTRA_VENV)/.installed  ## Change the scientific core, a pie
 
 KILLS ?= 147
 
-faults: $(STAMP)  ## Kill stages at KILLS=147 random moments; nothing may be lost or left (25 minutes).
+faults: $(STAMP)  ## Kill stages at KILLS=147 random moments; nothing may be lost or left (15 minutes).
 	$(BIN)/python tests/kills.py $(KILLS)
 
 repro: $(STAMP)  ## The paper's study on the real datasets (downloads about 8 GB).

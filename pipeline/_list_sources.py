@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from _study import SOURCES, run
-from mtcil.audio.source import source_variable
 from mtcil.audio.sources import list_text, official_list, own_list
 from mtcil.core.errors import UserError
 from mtcil.core.files import write_text
 from mtcil.core.lookup import find
+from mtcil.settings.sections import source_variable
 from mtcil.settings.study import Study
 
 

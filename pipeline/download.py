@@ -7,10 +7,10 @@ from pathlib import Path
 
 from _study import CHECKPOINTS, RAW, SOURCES, row_of, run
 from mtcil.audio.provide import check_classes, provide_archive
-from mtcil.audio.source import source_variable
 from mtcil.audio.sources import check_list, read_list
 from mtcil.core.files import write_text
 from mtcil.core.lookup import find
+from mtcil.settings.sections import source_variable
 from mtcil.settings.study import Study
 
 

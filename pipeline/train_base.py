@@ -17,11 +17,13 @@ def main(study: Study, dataset: str) -> None:
     updates = train_all(bases, study.machine)
     remove_others(BASES / dataset, bases)
     _, clips = read_features(FEATURES / dataset)
-    records = []
+    records, audits = [], {}
     for job, made in zip(bases, updates, strict=True):
-        _, _, parts = split_rows(clips, job.dataset, job.split, job.seed, job.order_seed)
+        of = job.split, job.seed, job.order_seed
+        if of not in audits:
+            audits[of] = audit_split(clips, split_rows(clips, job.dataset, *of)[2])
         about = {**vars(job.name), "seed": job.seed, "updates": made}
-        records.append({**about, **audit_split(clips, parts), "key": job.key})
+        records.append({**about, **audits[of], "key": job.key})
     write_records(RECORDS / "train_base", dataset, records)
 
 

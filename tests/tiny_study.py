@@ -1,6 +1,7 @@
 """A study so small that all its stages together take seconds, and a way to run one stage."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,14 @@ import yaml
 from mtcil.settings.files import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
+# This repository's own studies, as README lists them; users may have others.
+STUDIES = [
+    ROOT / name.rstrip("/")
+    for name in re.findall(
+        r"^\| `(\.|demo/|studies/\w+)` \|", (ROOT / "README.md").read_text("utf-8"), re.M
+    )
+    if (ROOT / name / "params.yaml").is_file()  # `make mutants` copies few
+]
 
 
 def params(root: str) -> dict[str, Any]:

@@ -251,6 +251,17 @@ def test_packing_below_the_root_drops_the_folders_above_all_files(tmp_path):
     assert set(read_all(tmp_path / "out.tar")) == {"yes/a.wav", "no/b.wav"}
 
 
+def test_a_file_that_is_no_clip_without_the_root_is_left_out(tmp_path):
+    files = {"my/owl/1.wav": b"1", "my/crow/1.wav": b"2", "my/intro.wav": b"3"}
+    path = make(tmp_path / "a.tar", "tar", files)
+
+    def is_clip(name):
+        return is_wav(name) and "/" in name
+
+    assert pack_below_root(path, tmp_path / "out.tar", is_clip, is_clip) == 2
+    assert read_all(tmp_path / "out.tar") == {"owl/1.wav": b"", "crow/1.wav": b""}
+
+
 def test_a_tar_appears_whole_or_not_at_all(tmp_path):
     def broken():
         yield "a.wav", b"x"

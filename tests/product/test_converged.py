@@ -55,6 +55,15 @@ def test_all_phases_are_as_long_as_asked_and_test_clips_are_not_touched(
     assert not list((folder / ".checkpoints").glob("*"))
 
 
+def test_the_length_is_a_multiple_of_the_methods_own(folder, tmp_path, monkeypatch):
+    study, made = read_study(folder / "params.yaml"), []
+    methods = study.methods | {"ccil": study.methods["ccil"] | {"length": 3.0}}
+    monkeypatch.setattr(convergence, "perform", lambda _, runs, *__: made.extend(runs) or [])
+    folders = Folders(folder / "data/features/words", tmp_path, folder / ".checkpoints")
+    with_lengths(replace(study, methods=methods), "words", folders, [7], [0.5, 2.0])
+    assert [job.plan.config.length for job in made] == [1.5, 6.0]
+
+
 def test_the_command_prints_a_line_for_each_length(folder):
     done = run_stage(folder, "_converged")
     assert done.returncode == 0, done.stderr

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from mtcil.audio.archives import read_members, write_tar
-from mtcil.audio.provide import provide_archive, source_variable
+from mtcil.audio.provide import provide_archive
 from mtcil.audio.source import Source
 from mtcil.core.errors import UserError
 from mtcil.datasets import folders, speech_commands, synthetic_words
-from mtcil.settings.sections import DatasetSettings, UpdateSettings
+from mtcil.settings.sections import DatasetSettings, UpdateSettings, source_variable
 
 ROOT = Path(__file__).parents[2]
 WORDS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["datasets"]["gsc"]["classes"]

@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc.utils.serialize import modify_yaml
+from tiny_study import STUDIES
 
 from mtcil.core import lookup
 from mtcil.settings.files import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ROOT / "pipeline"
-STUDIES = [ROOT, ROOT / "demo", *sorted(p.parent for p in ROOT.glob("studies/*/params.yaml"))]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 TORCH_FREE = ("download", "extract_features", "summarise", "draw_figures", "write_report")
 
@@ -47,17 +47,36 @@ EXCUSED = {("train_base", "methods"), ("probe_base", "methods")}
 # What a stage reaches and does not list: what only reads the settings, starts the stage, and writes
 # its files. A change there would ask for the network again (download), or measure times again.
 LEFT_OUT = {
-    "download": {"pipeline/_study.py", "src/mtcil/core", "src/mtcil/settings"},
+    "download": {
+        *("pipeline/_study.py", "src/mtcil/settings"),
+        *(f"src/mtcil/core/{file}.py" for file in ("__init__", "errors", "files", "lookup")),
+        *(f"src/mtcil/core/{file}.py" for file in ("processes", "progress")),
+    },
     "time_heads": {
         *("pipeline/_study.py", "src/mtcil/core", "src/mtcil/settings", "src/mtcil/records"),
         "src/mtcil/running/device.py",
     },
 }
-# Most lines of a file. None is wider than 100 characters.
-LINES = {"dvc.yaml": 400, "settings.yaml": 175, "params.yaml": 150}
+# Most lines of a file, not counting rows of plug-ins, which users add. None is wider than 100
+# characters.
+PLUG_INS = {"methods", "comparison.tuned", "comparison.grids", "probes", "base_parts", "plots"}
+LINES = {"dvc.yaml": 356, "settings.yaml": 70, "params.yaml": 150}
 LINES |= {f"{study.relative_to(ROOT)}/params.yaml": 60 for study in STUDIES[1:]}
 LINES["studies/base_search/params.yaml"] = 105  # a row for each training that was tried
 LINES["studies/general_base/params.yaml"] = 80  # three datasets
+
+
+def without_plug_ins(lines: list[str]) -> list[str]:
+    """The lines of a YAML file that are not in the sections of plug-ins."""
+    kept, section, subsection = [], "", ""
+    for line in lines:
+        if key := re.match(r"(\w+):", line):
+            section, subsection = key[1], ""
+        elif key := re.match(r"  (\w+):", line):
+            subsection = key[1]
+        if not {section, f"{section}.{subsection}"} & PLUG_INS:
+            kept.append(line)
+    return kept
 
 
 def params(study: Path) -> dict:
@@ -302,7 +321,8 @@ def test_records_stay_in_git_and_outlive_a_refused_parameter():
 
 def test_files_that_people_read_are_short():
     found = {name: (ROOT / name).read_text("utf-8").splitlines() for name in LINES}
-    assert not {name: len(lines) for name, lines in found.items() if len(lines) > LINES[name]}
+    counted = {name: len(without_plug_ins(lines)) for name, lines in found.items()}
+    assert not {name: n for name, n in counted.items() if n > LINES[name]}
     wide = {name: line for name, lines in found.items() for line in lines if len(line) > 100}
     assert not wide
 

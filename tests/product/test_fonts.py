@@ -54,5 +54,10 @@ def test_letters_that_no_font_has_are_named_once(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
+def test_a_name_with_two_dollar_signs_is_no_formula():
+    assert drawn("$1 to $2", "b") != drawn("1 to 2", "b")
+    drawn(r"$\frac$", "b")  # no valid formula
+
+
 def test_two_classes_with_long_names_have_room():
     assert drawn("background_noise_of_a_factory", "nothing")

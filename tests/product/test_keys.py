@@ -78,7 +78,7 @@ OTHER: dict[str, Any] = {
     f"base_models.words.{BASE}.parts": ("gain",),
     "comparisons.words.methods": ("ccil", "replay", "lwf"),
     "tunings.words.methods": ("lwf",),
-    "epoch_sweeps.words.method": "replay",
+    "epoch_sweeps.words.method": "ccil_8_bits",
     "comparison.head_first_share": 0.7,
     "base_training.fit.schedule": "constant",
     "base_training.task_reduction": "sum",

@@ -2,11 +2,15 @@
 
 import re
 import textwrap
+from statistics import fmean
 
 import pytest
 import yaml
-from tiny_study import ROOT
+from tiny_study import ROOT, STUDIES
 
+from mtcil.records.measures import average_incremental_accuracy
+from mtcil.records.tables import by_seed, read_records
+from mtcil.reporting.inference import paired_by_seed
 from mtcil.settings.sections import MachineSettings
 
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "RESULTS.md")}
@@ -53,6 +57,10 @@ def test_the_table_of_folders_is_complete():
     assert [name for name in folders if f"`{name}`" not in PAGES["README.md"]] == []
 
 
+def test_the_table_of_studies_is_read():
+    assert {ROOT, ROOT / "demo", ROOT / "studies/ten_words"} < set(STUDIES)
+
+
 # Sections of RESULTS.md and the studies whose tables have their numbers.
 SECTIONS = {
     "The verdict": (
@@ -90,3 +98,50 @@ def test_every_mean_and_gain_of_a_section_is_in_the_tables_of_its_studies(title)
         named = re.findall(pattern, section)
         assert named
         assert [one for one in named if rounded(one) not in known] == []
+
+
+def averages(study: str, stage: str, dataset: str, only: dict[str, object]) -> dict[int, float]:
+    """The average incremental accuracy of the runs with these values, by seed."""
+    runs = read_records(ROOT / "studies" / study / "metrics/records" / stage, dataset)
+    for column, value in only.items():
+        runs = runs[runs[column] == value]
+    return {seed: average_incremental_accuracy(steps) for seed, steps in by_seed(runs).items()}
+
+
+def both(*methods: str) -> list[tuple[dict[str, object], ...]]:
+    """Pairs of runs: multitask and single task of each method."""
+    return [tuple({"base": b, "method": m} for b in ("multitask", "single")) for m in methods]
+
+
+NINE = ("replay", "lwf_replay", "icarl", "bic", "lucir", "eeil", "ss_il", "er_ace", "der_pp")
+RECIPE = [tuple({"base": "single", "method": m} for m in ("best_recipe", "ccil_8_bits"))]
+# Study, stage, dataset, and pairs of runs; a number is the mean over pairs, first minus second.
+IN_NO_TABLE = {
+    "nine methods, ten words": ("ten_words", "compare_methods", "gsc", both(*NINE)),
+    "two methods, fold 1": ("urban_fold1", "compare_methods", "us8k", both("lucir", "er_ace")),
+    "the recipe, ten words": ("ten_words", "compare_methods", "gsc", RECIPE),
+    "the recipe, Arabic words": ("arabic_words", "compare_methods", "arabic", RECIPE),
+    "K of the single task": (
+        *("urban_fold1", "sweep_exemplars", "us8k"),
+        [tuple({"base": "single", "exemplars": k} for k in (200, 100))],
+    ),
+    "K of multitask": (
+        *("urban_fold1", "sweep_exemplars", "us8k"),
+        [tuple({"base": "multitask", "exemplars": k} for k in (200, 100))],
+    ),
+    "CE_N alone": (
+        *("arabic_words", "ablate_losses", "arabic"),
+        [tuple({"base": b, "split": "group", "losses": "CE_N"} for b in ("multitask", "single"))],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_NO_TABLE)
+def test_a_number_that_no_table_has_is_that_of_the_records(name):
+    *place, pairs = IN_NO_TABLE[name]
+    sides = [[averages(*place, only) for only in side] for side in zip(*pairs, strict=True)]
+    first, second = ({s: fmean(of[s] for of in side) for s in side[0]} for side in sides)
+    gap = paired_by_seed(first, second)
+    mean, low, high = (f"{round(n, 1) + 0.0:.1f}" for n in (gap.mean, gap.low, gap.high))
+    text = " ".join(PAGES["RESULTS.md"].split())
+    assert re.search(rf"(?<![\d.]){mean}\D{{0,40}}from {low} to {high}\b", text), (mean, low, high)

@@ -4,7 +4,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from tiny_study import ROOT, files_in, params, run_script, run_stage, write_params
+from tiny_study import ROOT, STUDIES, files_in, params, run_script, run_stage, write_params
 
 from mtcil.audio.provide import check_classes, check_local
 from mtcil.audio.sources import check_list, list_text, official_list, own_list, read_list
@@ -14,7 +14,6 @@ from mtcil.datasets import folders, speech_commands, synthetic_words, urbansound
 from mtcil.settings.files import read_study
 
 CLIPS = [f"{label}/{k}.wav" for label in ("cat", "dog") for k in range(4)]
-STUDIES = [ROOT, ROOT / "demo", *sorted(p.parent for p in ROOT.glob("studies/*/params.yaml"))]
 
 
 def make(folder: Path, names=CLIPS) -> Path:

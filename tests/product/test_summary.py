@@ -33,6 +33,7 @@ from mtcil.records.tables import (
     write_records,
     write_table,
 )
+from mtcil.reporting.columns import in_order
 from mtcil.reporting.dvc_plots import confusion_rows, exemplar_curve, step_curve
 from mtcil.reporting.style import PAPER, SINGLE, label_of, looks_of
 from mtcil.reporting.summary import headline, summarise_bases
@@ -278,6 +279,22 @@ def test_the_papers_figure_2_stands_beside_its_own_dataset_only():
     ]
     _, rows = epochs.markdown(epochs.table(STUDY, pd.DataFrame(runs)))
     assert [row[-1] for row in rows] == ["91 / 24", "", "", ""]
+
+
+def test_exemplars_of_base_models_with_other_class_orders_are_not_compared():
+    both = pd.concat([ONE_HEAD, runs("multitask", "5-4-3-2", {0: [90, 66, 46], 1: [92, 72, 50]})])
+    both = both.assign(exemplars=20)
+    assert exemplars.table(STUDY, both)["gain_mean"].notna().sum() == 1
+    rows = dict(STUDY.base_models["gsc"])
+    rows["multitask"] = replace(rows["multitask"], order_seed=0)
+    other = replace(STUDY, base_models={**STUDY.base_models, "gsc": rows})
+    assert "gain_mean" not in exemplars.table(other, both)
+
+
+def test_columns_are_ordered_by_number():
+    measures = pd.Series(["average with base", "100", "05", "average", "99", "average minus base"])
+    averages = ["average", "average minus base", "average with base"]
+    assert in_order(measures) == ["05", "99", "100", *averages]
 
 
 def test_exemplars_without_the_single_task_are_a_table_and_a_picture_without_gains():

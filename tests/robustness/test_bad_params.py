@@ -136,7 +136,10 @@ VALUES = {
     ),
     # what would be measured twice
     "a set of losses twice": (
-        "loss_ablations.words.losses", ["CE_N+CE_O", "CE_O+CE_N"], "losses: duplicate entry",
+        "loss_ablations.words.losses", ["CE_N+CE_O", "CE_N+CE_O"], "losses: duplicate entry",
+    ),
+    "losses in another order": (
+        "loss_ablations.words.losses", ["CE_O+CE_N"], "losses must be CE_N and any",
     ),
     "an unknown loss": ("loss_ablations.words.losses", ["CE_X"], "losses must be CE_N and any"),
     "no losses": ("loss_ablations.words.losses", [], "losses: name at least one"),
@@ -158,6 +161,13 @@ VALUES = {
     "a base grid of a part that the row lacks": (
         "tunings.words.base_grids", {"single": {"mixup.alpha": [0.1]}},
         "no setting mixup.alpha. There are: learning_rate, task_weight, length",
+    ),
+    "a value of a base grid twice": (
+        "tunings.words.base_grids", {"single": {"length": [1, 1.0]}},
+        "base_grids.single.length: duplicate entry",
+    ),
+    "a schedule of a method with one phase": (
+        "epoch_sweeps.words.method", "replay", "words.method: has one phase of training",
     ),
     "a part that is not there": (
         "base_models.words.single.parts", ["hope"], "there is no base_parts.hope. There are: aug",
@@ -323,6 +333,12 @@ def test_a_row_whose_name_cannot_be_a_folder_is_refused(study, mistake):
     assert any(line.startswith(says) for line in lines), lines
 
 
+def test_datasets_that_would_share_their_source_are_refused(study):
+    copied_rows(study, "datasets", "WORDS")
+    message = refusal(study, "download", "words")
+    assert "datasets.WORDS: words has the same source, MTCIL_SOURCE_WORDS" in message
+
+
 @pytest.mark.parametrize("name", NAMELESS.values(), ids=NAMELESS)
 @pytest.mark.parametrize("section", ["datasets", "tunings", "base_models.words"])
 def test_a_row_whose_name_is_not_text_is_refused(study, section, name):
@@ -374,6 +390,10 @@ def test_two_base_models_that_a_table_of_orders_cannot_tell_apart_are_refused(st
     write_params(study, values)
     message = refusal(study, "download", "words")
     assert "base_models.words.b.order_seed: is that of a, which is trained alike" in message
+    for other in ({"length": 2.0}, {"splits": ["group"]}):
+        rows["b"] = {"heads": "3", "order_seed": 5} | other
+        write_params(study, values)
+        assert "b" in read_study(study / "params.yaml").base_models["words"]
 
 
 def test_a_control_that_has_nothing_to_be_longer_than_is_refused(study):

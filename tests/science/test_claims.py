@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from tiny_study import ROOT, STUDIES
 
 from mtcil.reporting import comparison, paper
 from mtcil.reporting.claims import ledger, verdicts
@@ -24,11 +24,10 @@ from mtcil.reporting.claims.verdicts import (
 from mtcil.reporting.inference import estimate
 from mtcil.settings.files import read_study
 from mtcil.settings.references import SECTIONS_FROM_BASES
+from mtcil.settings.sections import SplitShares
 from mtcil.settings.study import BaseRow, Comparison, ExemplarSweep
 
-ROOT = Path(__file__).parents[2]
 PAPERS = read_study(ROOT / "params.yaml")
-STUDIES = [ROOT, ROOT / "demo", *sorted(p.parent for p in ROOT.glob("studies/*/params.yaml"))]
 NO_RUNS = {section: {} for section in SECTIONS_FROM_BASES}
 ALL_LOSSES = "CE_N+CE_O+KD_N+KD_O"
 FEWEST_SEEDS = verdicts.FEWEST_SEEDS
@@ -193,18 +192,22 @@ def test_a_difference_is_over_the_seeds_that_both_have_and_says_where():
 
 
 def test_the_papers_data_are_recognised():
-    gsc, us8k = PAPERS.datasets["gsc"], PAPERS.datasets["us8k"]
-    assert is_the_papers(gsc, "random", 200) and is_the_papers(us8k, "random", 100)
-    assert not is_the_papers(gsc, "group", 200) and not is_the_papers(gsc, "random", 100)
+    gsc, us8k, shares = PAPERS.datasets["gsc"], PAPERS.datasets["us8k"], PAPERS.split
+    assert is_the_papers(gsc, "random", shares, 200)
+    assert is_the_papers(us8k, "random", shares, 100)
+    assert not is_the_papers(gsc, "group", shares, 200)
+    assert not is_the_papers(gsc, "random", shares, 100)
+    assert not is_the_papers(gsc, "random", SplitShares(0.6, 0.3, 0.1), 200)
     for changes in (
+        {"classes": ("bed", *gsc.classes[1:])},
         {"clips_per_class": 480},
         {"kind": "synthetic_words"},
         {"steps": (5, 5, 5, 5)},
         {"classes": gsc.classes[:10], "steps": (4, 2, 2, 2)},
     ):
-        assert not is_the_papers(replace(gsc, **changes), "random", 200)
-    assert not is_the_papers(replace(us8k, folds=(1,)), "random", 100)
-    assert not is_the_papers(replace(us8k, clips_per_class=120), "random", 100)
+        assert not is_the_papers(replace(gsc, **changes), "random", shares, 200)
+    assert not is_the_papers(replace(us8k, folds=(1,)), "random", shares, 100)
+    assert not is_the_papers(replace(us8k, clips_per_class=120), "random", shares, 100)
 
 
 def test_the_gain_by_hand():
@@ -557,7 +560,7 @@ NOT_COUNTED = ("ccil", "joint", "finetune", "finetune_new", "gdumb", "mine", "it
 WITHOUT_EXEMPLARS = ("lwf", "mas")
 
 
-def others(name, gains=COUNTED, not_counted=NOT_COUNTED, diverged=()):
+def others(name, gains=COUNTED, not_counted=NOT_COUNTED, diverged=(), none_at_the_end=()):
     """The row of a claim about other techniques; icarl has a seed more, of far less gain."""
     methods = PAPERS.methods | {"mine": {"kind": "recipe"}, "its_kind": {"kind": "ccil"}}
     names = (*gains, *not_counted)
@@ -587,6 +590,9 @@ def others(name, gains=COUNTED, not_counted=NOT_COUNTED, diverged=()):
             )
             for base, side in sides.items()
         ]
+    for table in tables:
+        ends = (table["step"] == 5) & table["method"].isin(none_at_the_end)
+        table.loc[ends, "memory_bytes"] = 0
     study = replace(PAPERS, methods=methods, comparisons={"gsc": row})
     return found(study, f"gsc.random.text.{name}", compare_methods=tables)
 
@@ -644,6 +650,11 @@ def test_techniques_without_exemplars_are_judged_apart():
     assert row["ours"] == pytest.approx(-7.0) and row["where"].endswith("mean of lwf, mas")
     assert row["claim"].startswith("a multitask base improves techniques without exemplars")
     assert others("adds.exemplars", gains)["ours"] == pytest.approx(3.0)
+
+
+def test_exemplars_count_that_are_too_few_for_the_last_step():
+    found = others("adds.exemplars", none_at_the_end=("replay",))
+    assert found["ours"] == pytest.approx(3.0) and found["where"].endswith("replay, icarl")
 
 
 def test_without_both_bases_nothing_is_said_of_other_techniques():

@@ -9,6 +9,7 @@ import pytest
 from mtcil.learning.fit import Phase
 from mtcil.learning.steps import StepTraining
 from mtcil.running.base_jobs import base_phase
+from mtcil.running.grid import with_base_training
 from mtcil.running.jobs import comparison_training, own_training
 from mtcil.running.schedules import compared, scheduled, step_training, updates_of_epochs
 from mtcil.settings.files import read_study
@@ -110,6 +111,12 @@ def test_a_datasets_runs_have_its_own_lengths():
     assert own.head_first.patience == STUDY.step_training.head_first.patience
     assert (both.head_first.updates, both.then_all.updates, both.whole.updates) == (440, 660, 1100)
     assert both.whole == Phase(1100, 0.05, "cosine", None)
+
+
+def test_a_base_step_has_at_least_one_update():
+    row = replace(STUDY.base_models["gsc"]["single"], length=1e-9)
+    assert base_phase(STUDY, "gsc", row).updates == 1
+    assert with_base_training(STUDY, "gsc", {"length": 1e-9}).datasets["gsc"].updates.base == 1
 
 
 def test_longer_gives_one_head_as_many_clips_as_the_multitask_heads():

@@ -1,5 +1,6 @@
 """Every method of the study, and every file of mtcil/methods: two steps of a tiny trajectory."""
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -119,9 +120,8 @@ def go(label, seed=0, exemplars=24, method=None, **changes):
     return seen, plan
 
 
-@cache
-def went(label):
-    return go(label)
+# `make mutants` changes the code within one process, where a saved run would hide the change.
+went = go if "MUTANT_UNDER_TEST" in os.environ else cache(go)
 
 
 def bytes_of(memory, learner, bits=32):

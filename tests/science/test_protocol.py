@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mtcil.core.randomness import numpy_generator, seed_for
+from mtcil.learning import protocol
 from mtcil.learning.protocol import (
     MOST_LISTED,
     _cost_of_adding,
@@ -16,6 +17,7 @@ from mtcil.learning.protocol import (
     _neediest,
     _seed_groups,
     _some_subsets,
+    can_split,
     draw_class_order,
     draw_tasks,
     split_clips,
@@ -121,6 +123,32 @@ def test_groups_that_cannot_be_divided_are_refused():
     groups = np.array(["g0"] * 3 + ["g1"] * 3 + ["g2"] * 2 + ["g3"] * 4)
     with pytest.raises(ValueError, match="no division of the speakers or recordings"):
         split_clips(labels, groups, shares("group"), rng())
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "possible"),
+    [
+        *(("random", "aaa", True), ("random", "aa", False)),
+        *(("group", "abcc", True), ("group", "aabb", False)),
+    ],
+)
+def test_whether_clips_can_be_divided_is_known_before_training(kind, groups, possible):
+    assert can_split(shares(kind), [0, 1], [0] * len(groups), list(groups)) is possible
+
+
+def test_clips_that_one_seed_cannot_divide_are_not_divisible(monkeypatch):
+    drawn = []
+
+    def divide(labels, groups, settings, rng):
+        drawn.append((labels.tolist(), groups.tolist(), rng.integers(1 << 30)))
+        if len(drawn) == 4:
+            raise ValueError
+
+    monkeypatch.setattr(protocol, "split_clips", divide)
+    assert can_split(shares("random"), [5, 7], [1, 0], ["a", "b"])
+    numbers = [numpy_generator(seed, "split").integers(1 << 30) for seed in (5, 7)]
+    assert drawn == [([1, 0], ["a", "b"], number) for number in numbers]  # as training does
+    assert not can_split(shares("random"), [5, 7], [1, 0], ["a", "b"])
 
 
 # Dividing groups, by hand

@@ -150,14 +150,18 @@ def pack_below_root(
 ) -> int:
     """Write the selected files, without the folders above them all, as a tar; return how many.
 
-    E.g. `my_data/dog/1.wav` and `my_data/cat/1.wav` become `dog/1.wav` and `cat/1.wav`.
-    `emptied` is asked with these names.
+    E.g. `my_data/dog/1.wav` and `my_data/cat/1.wav` become `dog/1.wav` and `cat/1.wav`. These names
+    must be selected too, and `emptied` is asked with them.
 
     Raises:
         UserError: as in `read_members`.
     """
     n_dropped = len(root_of(names_in(source, select)))
-    files = read_members(source, select, lambda name: emptied(name[n_dropped:]))
+    files = read_members(
+        source,
+        lambda name: select(name) and select(name[n_dropped:]),
+        lambda name: emptied(name[n_dropped:]),
+    )
     return write_tar(archive, ((name[n_dropped:], content) for name, content in files))
 
 

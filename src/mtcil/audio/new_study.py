@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from mtcil.audio.proposal import Proposal
-from mtcil.audio.source import classes_text, source_variable
+from mtcil.audio.source import classes_text
 from mtcil.audio.sources import list_text
 from mtcil.audio.study_text import NOT_TEXT, study_text
 from mtcil.audio.survey import Survey
 from mtcil.core.errors import UserError
 from mtcil.core.files import write_text
-from mtcil.settings.sections import has_one_group
+from mtcil.settings.sections import has_one_group, source_variable
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from mtcil.audio import archives
 from mtcil.audio.download import NETWORK_ERRORS, check_url, download, remove
-from mtcil.audio.source import MIN_CLIPS, Source, classes_text, source_variable
+from mtcil.audio.source import MIN_CLIPS, Source, classes_text
 from mtcil.audio.sources import own_members
 from mtcil.core.errors import UserError
 from mtcil.core.files import file_digest, whole_file
-from mtcil.settings.sections import DatasetSettings
+from mtcil.settings.sections import DatasetSettings, source_variable
 
 
 def check_classes(name: str, settings: DatasetSettings, dataset: ModuleType) -> None:

@@ -74,8 +74,3 @@ def classes_text(labels: Mapping[str, int]) -> str:
     texts = [f"{label} {n}" for label, n in sorted(labels.items())]
     more = f" and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
     return (", ".join(texts[:MOST_NAMED]) or "none") + more
-
-
-def source_variable(dataset: str) -> str:
-    """Name of the environment variable that says where the user has a dataset already."""
-    return "MTCIL_SOURCE_" + re.sub(r"\W", "_", dataset, flags=re.ASCII).upper()

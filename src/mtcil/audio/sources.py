@@ -17,9 +17,10 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from mtcil.audio.archives import names_in, read_members, root_of
-from mtcil.audio.source import Source, source_variable
+from mtcil.audio.source import Source
 from mtcil.core.errors import UserError
 from mtcil.core.progress import progress
+from mtcil.settings.sections import source_variable
 
 COLUMNS = ["name", "bytes", "checksum"]
 MOST_NAMED = 5  # files in a message, of each kind

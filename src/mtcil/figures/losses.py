@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from mtcil.reporting import paper
 from mtcil.reporting.style import MARKERS, OTHERS, PAPER, base_text, new_figure, percent_axis
 
-PAPERS_DATA = f"paper: {paper.GSC.n_classes} words, K = {paper.GSC.budget}"
+PAPERS_DATA = f"paper: {len(paper.GSC.classes)} words, K = {paper.GSC.budget}"
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -33,7 +33,7 @@ class MethodConfig:
 
     memory: Literal["exemplars", "none", "all"] = "exemplars"  # clips of old classes it may use
     bits: Literal[8, 16, 32] = 32  # per stored feature value
-    learning_rate: Positive | None = None  # of the phase `then_all`; null: as in step_training
+    learning_rate: Positive | None = None  # of `then_all`; null: the stage's own
     length: Positive = 1.0  # updates of each step, as a multiple of the study's
 
 

@@ -58,7 +58,8 @@ def row_of(
 def in_order(measures: pd.Series) -> list[str]:
     """The columns in printed order."""
     last = (*AVERAGES, MINUS_BASE)
-    return sorted(measures.unique(), key=lambda measure: (measure in last, measure))
+    numbers = sorted(set(measures) - set(last), key=int)
+    return [*numbers, *sorted(set(measures) & set(last))]
 
 
 def minus_base(runs: pd.DataFrame) -> dict[str, dict[int, float]]:
@@ -101,6 +102,12 @@ def order_seeds(study: Study, records: pd.DataFrame) -> list[int | None]:
     pairs = zip(records["dataset"], records["base"], strict=True)
     found = [rows.get(dataset, {}).get(base) for dataset, base in pairs]
     return [None if row is None else row.order_seed for row in found]
+
+
+def same_orders(study: Study, dataset: str, *bases: str) -> bool:
+    """Whether runs of a seed from these base models see the classes in the same order."""
+    rows = study.base_models.get(dataset, {})
+    return len({rows[base].order_seed for base in bases if base in rows}) < 2
 
 
 def only_training_differs(study: Study, dataset: str) -> bool:

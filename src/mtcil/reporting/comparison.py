@@ -9,7 +9,7 @@ import pandas as pd
 
 from mtcil.records.measures import average_accuracy_with_base, average_incremental_accuracy
 from mtcil.records.tables import by_seed
-from mtcil.reporting.columns import row_of, with_power
+from mtcil.reporting.columns import row_of, same_orders, with_power
 from mtcil.reporting.style import base_text, is_single
 from mtcil.settings.study import SINGLE, Study
 
@@ -46,6 +46,7 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
                 prefix: averages[other]
                 for prefix, other in others.items()
                 if other in averages and other != (base, method)
+                if same_orders(study, variant[1], base, other[0])
             }
             line = dict(zip(ABOUT, variant, strict=True))
             rows += [

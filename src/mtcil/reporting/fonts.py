@@ -22,12 +22,16 @@ SHOWN = 10  # letters in a message
 def drawn_with_every_font(figure: Figure) -> Iterator[None]:
     """Inside, letters that the figure's own font lacks are taken from other installed fonts.
 
+    No text but the labels of axes is read as a formula.
     If no installed font has a letter, one message names it, and a box is drawn in its place.
     """
     texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
     others = _others_for("".join(sorted({c for text in texts for c in text.get_text()})))
-    for text in texts if others else ():
-        text.set_fontfamily([*text.get_fontfamily(), *others])
+    for text in texts:
+        if r"\mathdefault" not in text.get_text():  # else the label of a logarithmic axis
+            text.set_parse_math(False)  # class names may have $
+        if others:
+            text.set_fontfamily([*text.get_fontfamily(), *others])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
         yield

@@ -11,14 +11,21 @@ class Data(NamedTuple):
     """The data of one of the paper's experiments (section 4.1)."""
 
     kind: str  # a file of mtcil/datasets
-    n_classes: int
+    classes: frozenset[str]
     steps: tuple[int, ...]  # classes per step
     budget: int  # K
 
 
-GSC = Data("speech_commands", 20, (5, 3, 3, 3, 3, 3), 200)
-US8K = Data("urbansound8k", 10, (4, 2, 2, 2), 100)
+COMMANDS = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"]
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+SOUNDS = [
+    *("air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling"),
+    *("engine_idling", "gun_shot", "jackhammer", "siren", "street_music"),
+]
+GSC = Data("speech_commands", frozenset(COMMANDS + DIGITS), (5, 3, 3, 3, 3, 3), 200)
+US8K = Data("urbansound8k", frozenset(SOUNDS), (4, 2, 2, 2), 100)
 GSC_CLIPS_PER_CLASS = 3200
+SHARES = (0.7, 0.2, 0.1)  # of clips in training, test and validation
 
 # Abstract and Figure 5: largest gain in average incremental accuracy over single task, points.
 LARGEST_GAIN = {GSC.kind: 5.5, US8K.kind: 3.2}

@@ -126,7 +126,7 @@ def base_phase(study: Study, dataset: str, row: BaseRow) -> Phase:
     settings = study.datasets[dataset]
     n_base = settings.steps[0]
     training = training_of_base(study.base_training, Heads.parse(row.heads, n_base))
-    phase = phase_of(training.fit, round(row.length * settings.updates.base))
+    phase = phase_of(training.fit, max(1, round(row.length * settings.updates.base)))
     if row.control == CEILING:
         return replace(phase, updates=round(sum(settings.steps) / n_base * phase.updates))
     if row.control != "longer":

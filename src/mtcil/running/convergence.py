@@ -45,7 +45,8 @@ def with_lengths(
         own = replace(folders, models=folders.models / f"{length:g}")
         bases = base_jobs(longer, dataset, [(SINGLE, row.splits[0], seeds)], own, "cpu")
         train_all(bases, study.machine)
-        variant = Variant(row.method, study.budget(dataset), {"length": length})
+        own_length = study.methods[row.method].get("length", 1.0)
+        variant = Variant(row.method, study.budget(dataset), {"length": length * own_length})
         made = run_jobs(study, bases, [variant])
         length_of |= {job.key: length for job in made}
         runs += made

@@ -81,7 +81,7 @@ def with_base_training(study: Study, dataset: str, point: Mapping[str, float]) -
         fit = replace(training.fit, learning_rate=rate)
         training = replace(training, fit=fit, multitask_rate=rate)
     training = replace(training, task_weight=point.get("task_weight", training.task_weight))
-    updates = round(point.get("length", 1.0) * settings.updates.base)
+    updates = max(1, round(point.get("length", 1.0) * settings.updates.base))
     settings = replace(settings, updates=replace(settings.updates, base=updates))
     parts = {name: dict(values) for name, values in study.base_parts.items()}
     for part, _, name in (key.partition(".") for key in point if "." in key):

@@ -54,7 +54,9 @@ class RunJob:
 
     def size(self) -> int:
         """Largest number of updates of all incremental steps."""
-        return (len(self.plan.steps) - 1) * training_of(self.plan).whole.updates
+        training = training_of(self.plan)
+        of_step = training.head_first.updates + training.then_all.updates
+        return (len(self.plan.steps) - 1) * of_step
 
     def data_bytes(self) -> int:
         """Bytes of the dataset's features."""

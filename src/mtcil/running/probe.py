@@ -88,7 +88,7 @@ def probe_all(
     """
     records = {} if machine.fresh else dict(known)
     missing = []
-    for job in jobs:
+    for job in {job.base.key: job for job in jobs}.values():  # rows can share a base model
         left = ProbeJob(job.base, {k: p for k, p in job.probes.items() if k not in records})
         saved = None if machine.fresh else checkpoints.read(left.checkpoint, left.key)
         if saved is not None:

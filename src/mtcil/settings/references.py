@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from mtcil.settings.reader import Place
-from mtcil.settings.sections import DatasetSettings, Heads
+from mtcil.settings.sections import DatasetSettings, Heads, source_variable
 from mtcil.settings.study import (
     AUXILIARY,
     BASE_SETTINGS,
@@ -19,6 +19,7 @@ Mistake = tuple[Place, str]
 SECTIONS_FROM_BASES = (
     *("exemplar_sweeps", "loss_ablations", "epoch_sweeps", "comparisons", "base_probes"),
 )
+TWO_STEP = "ccil"  # the method of two-step fine-tuning (paper, section 3.3)
 # They are about incremental steps.
 SECTIONS_OF_STEPS = (
     *("exemplar_sweeps", "loss_ablations", "epoch_sweeps", "tunings", "comparisons"),
@@ -32,8 +33,13 @@ def cross_references(study: Study) -> Iterator[Mistake]:
     known = {base: None for rows in study.base_models.values() for base in rows}
     if study.headline not in known:
         yield ("headline",), f"there is no such row of base_models. There are: {_list(known)}."
+    variables = dict[str, str]()
     for name, settings in study.datasets.items():
         yield from _check_dataset(study, name, settings)
+        variable = source_variable(name)
+        if variables.setdefault(variable, name) != name:
+            text = f"{variables[variable]} has the same source, {variable}. Rename one of both."
+            yield ("datasets", name), text
     keyed = ("base_models", "heads_timings", "tunings", *SECTIONS_FROM_BASES)
     lost = {name for section in keyed for name in getattr(study, section)} - set(study.datasets)
     for name in sorted(lost):
@@ -135,8 +141,9 @@ def _check_bases(study: Study, dataset: str) -> Iterator[Mistake]:
     for name, row in rows.items():
         place: Place = ("base_models", dataset, name)
         training = (row.order_seed, row.heads, row.passes, row.control, row.parts, row.method)
-        if row.order_seed is not None and ordered.setdefault(training, name) != name:
-            text = f"is that of {ordered[training]}, which is trained alike. Give each its own."
+        alike = {ordered.setdefault((*training, row.length, s), name) for s in row.splits} - {name}
+        if row.order_seed is not None and alike:
+            text = f"is that of {_list(sorted(alike))}, which is trained alike. Give each its own."
             yield (*place, "order_seed"), text
         if row.order_seed is not None and study.datasets[dataset].class_order:
             text = f"datasets.{dataset}.class_order fixes the order. Remove one of both."
@@ -178,6 +185,9 @@ def _check_row(study: Study, section: str, dataset: str, row: FromBases) -> Iter
     for name in [named] if isinstance(named, str) else named:
         if name not in study.methods:
             yield (*place, key), _no_method(study, name)
+        elif section == "epoch_sweeps" and TWO_STEP not in (name, study.methods[name].get("kind")):
+            text = f"has one phase of training; schedules change the two of {TWO_STEP}. Take that."
+            yield (*place, key), text
 
 
 def _check_tuning(study: Study, dataset: str, row: Tuning) -> Iterator[Mistake]:

@@ -193,6 +193,11 @@ class SplitShares:
         require(abs(total - 1) < 1e-9, f"the shares must add up to 1, got {total:g}.")
 
 
+def source_variable(dataset: str) -> str:
+    """Name of the environment variable that says where the user has a dataset already."""
+    return "MTCIL_SOURCE_" + re.sub(r"\W", "_", dataset, flags=re.ASCII).upper()
+
+
 @plain_dataclass(frozen=True)
 class SplitSettings:
     """How the clips of one run are divided, and what must stay together."""
@@ -290,11 +295,13 @@ def parse_losses(text: str) -> tuple[str, ...]:
     """Read a set of loss terms such as "CE_N+CE_O+KD_N+KD_O".
 
     Raises:
-        ValueError: an unknown or repeated term, or CE_N missing: nothing would be learnt.
+        ValueError: an unknown or repeated term, another order (tables and claims find the terms by
+            their text), or CE_N missing: nothing would be learnt.
     """
     terms = tuple(text.split("+"))
+    in_order = tuple(term for term in LOSS_TERMS if term in terms)
     require(
-        set(terms) <= set(LOSS_TERMS) and len(set(terms)) == len(terms) and "CE_N" in terms,
-        f"losses must be CE_N and any of CE_O, KD_N, KD_O, joined by +; got {text!r}.",
+        terms == in_order and "CE_N" in terms,
+        f"losses must be CE_N and any of CE_O, KD_N, KD_O, in this order, with +; got {text!r}.",
     )
     return terms

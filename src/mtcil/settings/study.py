@@ -197,6 +197,10 @@ class Tuning:
         require_unique(self.seeds, "seeds")
         if self.methods:
             require_unique(self.methods, "methods")
+        for name, grid in self.base_grids.items():
+            for setting, values in grid.items():
+                unique = len(set(values)) == len(values)
+                require(unique, f"base_grids.{name}.{setting}: duplicate entry.")
         require(
             self.methods != () or bool(self.base_grids),
             "tunes nothing: name methods or base_grids.",

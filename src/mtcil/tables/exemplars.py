@@ -9,7 +9,7 @@ import pandas as pd
 
 from mtcil.records.measures import average_incremental_accuracy
 from mtcil.records.tables import by_seed
-from mtcil.reporting.columns import named
+from mtcil.reporting.columns import named, same_orders
 from mtcil.reporting.inference import estimate, paired_by_seed
 from mtcil.reporting.style import base_text, gap_text, with_ci
 from mtcil.settings.study import SINGLE as SINGLE_TASK
@@ -34,6 +34,7 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
         row |= named("", estimate(list(values.values())))
         for other, theirs in averages.items():
             same = (other[0], other[1], other[-1]) == (dataset, split, budget)
+            same &= same_orders(study, dataset, base, other[2])
             gain = paired_by_seed(values, theirs)
             if same and other[2] == SINGLE_TASK != base and gain:
                 row |= named("gain_", gain)

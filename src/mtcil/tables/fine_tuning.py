@@ -2,7 +2,8 @@
 
 Every schedule runs with early stopping and with fixed numbers of epochs, from the same base
 models, so that differences are paired: to two-step fine-tuning with early stopping, and to
-two-step fine-tuning of the same epochs.
+two-step fine-tuning of the same epochs. An epoch is a pass over the training clips of a step's new
+classes, counted as if each class had `clips_per_class` clips; with fewer it is more than a pass.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mtcil.records.measures import average_incremental_accuracy
 from mtcil.records.tables import by_seed
-from mtcil.reporting.columns import row_of
+from mtcil.reporting.columns import row_of, same_orders
 from mtcil.reporting.inference import holm
 from mtcil.reporting.style import gap_text, with_ci
 from mtcil.settings.study import SINGLE as SINGLE_TASK
@@ -34,7 +34,9 @@ def table(study: Study, records: pd.DataFrame) -> pd.DataFrame:
         single = _by_measure(part[part["base"] == SINGLE_TASK])
         for key, runs in part.groupby(ABOUT, sort=False):
             columns = dict(zip(ABOUT, key, strict=True))
-            others = single if columns["base"] != SINGLE_TASK else {}
+            is_single = columns["base"] == SINGLE_TASK
+            paired = same_orders(study, columns["dataset"], SINGLE_TASK, columns["base"])
+            others = {} if is_single or not paired else single
             rows += [
                 row_of({**columns, "measure": name}, values, gain=others.get(name, {}))
                 for name, values in _by_measure(runs).items()

@@ -16,6 +16,9 @@ the random numbers of the batch. A file may also say, as `NAME = True`:
 - `NEEDS_LABELS`: `term` uses `Pass.labels`, so no part may mix clips of different classes.
 - `MIXES_CLASSES`: `change` does so.
 - `NEEDS_WORDS`: `term` uses `Pass.words`; each batch has `config.clips_per_batch` of them.
+
+A part that passes more clips through the backbone, or only changes clips, must also be named in
+`mtcil/tables/ceiling.py` (`clips_per_update`, `AUGMENTATIONS`).
 """
 
 from collections.abc import Mapping

@@ -49,9 +49,13 @@ def text(scope: Scope) -> list[Claim]:
 
 
 def _has_exemplars(scope: Scope, name: str) -> bool:
-    """Whether a technique replays exemplars, by the bytes in its records."""
+    """Whether a technique replays exemplars in any step, by the bytes that it kept before."""
     base = next(base for base in _bases(scope) if base)
-    return any(scope.at_step(STAGE, base, "memory_bytes", -1, method=name).numbers.values())
+    kept = [
+        scope.at_step(STAGE, base, "memory_bytes", step, method=name)
+        for step in range(len(scope.settings.steps) - 1)
+    ]
+    return any(any(of_step.numbers.values()) for of_step in kept)
 
 
 def _diverged(scope: Scope, name: str) -> bool:

@@ -11,7 +11,7 @@ from mtcil.records.measures import average_incremental_accuracy
 from mtcil.records.tables import by_seed
 from mtcil.reporting import paper
 from mtcil.reporting.claims.verdicts import Claim
-from mtcil.settings.sections import DatasetSettings
+from mtcil.settings.sections import DatasetSettings, SplitShares
 from mtcil.settings.study import CEILING, MULTITASK, BaseRow, Study
 
 METHOD = "ccil"  # the paper's incremental method
@@ -43,11 +43,12 @@ def nothing(what: str) -> Measure:
     return Measure({}, f"no row: {what}")
 
 
-def is_the_papers(data: DatasetSettings, split: str, budget: int) -> bool:
+def is_the_papers(data: DatasetSettings, split: str, shares: SplitShares, budget: int) -> bool:
     """Whether the data are the paper's: its clips, classes, steps, K and split."""
-    if split != "random" or data.folds is not None:
+    divided = (shares.train, shares.test, shares.validation)
+    if split != "random" or divided != paper.SHARES or data.folds is not None:
         return False
-    protocol = (data.kind, len(data.classes), data.steps, budget)
+    protocol = (data.kind, frozenset(data.classes), data.steps, budget)
     if protocol == paper.GSC:
         return data.clips_per_class == paper.GSC_CLIPS_PER_CLASS
     return protocol == paper.US8K and data.clips_per_class >= 1000  # all clips: no class has more
@@ -159,7 +160,8 @@ class Scope:
         """A claim about this dataset and split; a level is comparable on the paper's data."""
         if test == "level":
             budget = self.study.budget(self.dataset)
-            more.setdefault("comparable", is_the_papers(self.settings, self.split, budget))
+            data = (self.settings, self.split, self.study.split, budget)
+            more.setdefault("comparable", is_the_papers(*data))
         where = (self.dataset, self.split, name, source, text, test, ours.numbers, ours.where)
         return Claim(*where, **more)
 
