@@ -112,8 +112,9 @@ def same_orders(study: Study, dataset: str, *bases: str) -> bool:
 
 def only_training_differs(study: Study, dataset: str) -> bool:
     """Whether single task and multitask have the same method and class orders."""
-    rows = [study.base_models.get(dataset, {}).get(base) for base in (SINGLE, MULTITASK)]
-    return len({(row.method, row.order_seed) for row in rows if row is not None}) == 1
+    rows = study.base_models.get(dataset, {})
+    methods = {rows[base].method for base in (SINGLE, MULTITASK) if base in rows}
+    return len(methods) == 1 and same_orders(study, dataset, SINGLE, MULTITASK)
 
 
 def named(prefix: str, found: Estimate) -> dict[str, float]:

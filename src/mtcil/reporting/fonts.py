@@ -22,7 +22,8 @@ SHOWN = 10  # letters in a message
 def drawn_with_every_font(figure: Figure) -> Iterator[None]:
     """Inside, letters that the figure's own font lacks are taken from other installed fonts.
 
-    No text but the labels of axes is read as a formula.
+    Only labels of logarithmic axes are read as formulas.
+
     If no installed font has a letter, one message names it, and a box is drawn in its place.
     """
     texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]

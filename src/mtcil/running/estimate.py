@@ -21,7 +21,7 @@ from mtcil.running.device import prepare_worker
 from mtcil.running.jobs import RunJob
 from mtcil.running.parallel import run_all
 from mtcil.running.run import base_training
-from mtcil.running.together import train_together
+from mtcil.running.together import is_on_gpu, train_together
 from mtcil.settings.sections import DatasetSettings, FeatureSettings, MachineSettings
 from mtcil.settings.study import Study
 
@@ -187,7 +187,7 @@ def _seconds_by_step(runs: Sequence[Training[Any]], share: float) -> dict[int, f
         while fits[0].seeds.step <= 1:
             step, updates = fits[0].seeds.step, fits[0].phase.updates
             _timed(fits, 2)  # warm-up
-            least = GPU_UPDATES if _on_gpu(fits[0]) else UPDATES
+            least = GPU_UPDATES if is_on_gpu(fits[0]) else UPDATES
             n = max(least, round(share * updates))
             few, _ = _timed(fits, least)
             more, trained = _timed(fits, least + n)
@@ -198,15 +198,11 @@ def _seconds_by_step(runs: Sequence[Training[Any]], share: float) -> dict[int, f
     return seconds
 
 
-def _on_gpu(fit: Fit) -> bool:
-    return next(fit.network.parameters()).is_cuda
-
-
 def _timed(fits: Sequence[Fit], updates: int) -> tuple[float, list[Trained]]:
     short = [
         replace(fit, validation=None, phase=replace(fit.phase, updates=updates)) for fit in fits
     ]
-    on_gpu = _on_gpu(fits[0])
+    on_gpu = is_on_gpu(fits[0])
     clock = time.perf_counter if on_gpu else time.process_time  # not affected by other processes
     start = clock()
     trained = train_together(short) if on_gpu else [alone.train(fit) for fit in short]

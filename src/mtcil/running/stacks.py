@@ -107,10 +107,7 @@ class Rows:
         of_runs = [next(stream) for stream in self.streams]
         for column in of_runs[0]:
             values = [own[column] for own in of_runs]
-            if column in self.drawn:
-                torch.stack(values, dim=1, out=self.drawn[column])
-            else:
-                self.drawn[column] = torch.stack(values, dim=1)
+            self.drawn[column] = torch.stack(values, dim=1, out=self.drawn.get(column))
 
     def batch(self, update: Tensor) -> Tensors:
         """The rows of an update, (run, share, ...).

@@ -50,6 +50,11 @@ def follow_all(
             yield from go_on(dict(zip(fits, trained, strict=True)))
 
 
+def is_on_gpu(fit: Fit) -> bool:
+    """Whether the network of a Fit is on a GPU."""
+    return next(fit.network.parameters()).is_cuda
+
+
 def n_at_once(data_bytes: int) -> int:
     """Number of runs to follow at once, if each may hold clips of `data_bytes` bytes twice."""
     if not torch.cuda.is_available():
@@ -89,13 +94,9 @@ def runs_that_fit(fits: Sequence[Fit]) -> int:
 
     On a GPU, each further run is assumed to need the difference between a fleet of two and one.
     """
-    two, is_short = None, False
     try:
         two = _bytes_of(fits[:2])
     except torch.OutOfMemoryError:
-        is_short = True
-    if is_short:
-        torch.cuda.empty_cache()
         return 1
     if two is None:
         return 0
@@ -117,7 +118,7 @@ def _bytes_of(fits: Sequence[Fit]) -> int | None:
 
     A captured update keeps its memory, so draws and checks need theirs in addition.
     """
-    on_gpu = next(fits[0].network.parameters()).is_cuda
+    on_gpu = is_on_gpu(fits[0])
     before = of_update = kept = 0
     if on_gpu:
         torch.cuda.empty_cache()

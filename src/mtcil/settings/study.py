@@ -139,7 +139,7 @@ class LossAblation(FromBases):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_unique([frozenset(parse_losses(text)) for text in self.losses], "losses")
+        require_unique([parse_losses(text) for text in self.losses], "losses")
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

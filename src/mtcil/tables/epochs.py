@@ -1,8 +1,9 @@
 """Figure 2: confusion of an incremental step after fixed numbers of epochs and with early stopping.
 
-The step is the paper's, or the last one if a study has fewer steps. The paper's numbers
-stand beside those of its dataset only. An epoch is a pass over the training clips of a step's new
-classes, counted as if each class had `clips_per_class` clips; with fewer it is more than a pass.
+The step is the paper's, or the last one if a study has fewer steps. The paper's numbers stand
+beside those of its dataset only. An epoch is one pass over the training clips of a step's new
+classes. Its updates are counted as if each class had `clips_per_class` clips: where a class has
+fewer, it is more than one pass.
 """
 
 from collections.abc import Sequence

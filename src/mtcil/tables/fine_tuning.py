@@ -1,9 +1,10 @@
 """Fine-tuning (section 3.3): two steps, one cosine rate, or a small rate; and when to stop.
 
-Every schedule runs with early stopping and with fixed numbers of epochs, from the same base
-models, so that differences are paired: to two-step fine-tuning with early stopping, and to
-two-step fine-tuning of the same epochs. An epoch is a pass over the training clips of a step's new
-classes, counted as if each class had `clips_per_class` clips; with fewer it is more than a pass.
+Every schedule runs with early stopping and with fixed numbers of epochs, from the same base models,
+so that differences are paired: to two-step fine-tuning with early stopping, and to two-step
+fine-tuning of the same epochs. An epoch is one pass over the training clips of a step's new
+classes. Its updates are counted as if each class had `clips_per_class` clips: where a class has
+fewer, it is more than one pass.
 """
 
 from collections.abc import Sequence
