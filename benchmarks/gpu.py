@@ -9,7 +9,7 @@ GPU it says so and ends, except with `--tiny`: then a few updates run on the CPU
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -22,13 +22,14 @@ from size import TINY, sized
 from torch import Tensor, nn
 
 from mtcil.learning.base_step import BasePlan, base_clips, learn_base
-from mtcil.learning.fit import Fit, Seeds, Trained, phase_of
+from mtcil.learning.fit import Fit, Seeds, phase_of
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network, backbone_of
 from mtcil.learning.trajectory import Run, step_clips
 from mtcil.methods import ccil
 from mtcil.running import alone
 from mtcil.running.base_jobs import BaseJob, Folders, base_jobs
+from mtcil.running.batches import BLOCK
 from mtcil.running.device import prepare_worker
 from mtcil.running.estimate import noise
 from mtcil.running.fleet import Fleet
@@ -41,9 +42,9 @@ STUDY = read_study(ROOT / "params.yaml")
 WORDS = shortened(read_study(ROOT / "studies/ten_words/params.yaml"))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FLEETS = sized((1, 8, 32, 128), (1, 2))
-UPDATES = sized({"gsc": 100, "us8k": 30}, {"gsc": 2, "us8k": 2})
+UPDATES = sized({"gsc": 2 * BLOCK, "us8k": BLOCK}, {"gsc": 2, "us8k": 2})
 REPEATS = sized(3, 1)
-Execute = Callable[[Sequence[Fit]], Sequence[Trained]]
+N_RUNS = sized(32, 2)  # where only one number of runs is tried
 
 
 def main() -> None:
@@ -107,23 +108,44 @@ def jobs_of(dataset: str) -> list[BaseJob]:
         return base_jobs(STUDY, dataset, [("single", "random", [0])], folders, DEVICE)
 
 
-def one_by_one(of: Sequence[Fit]) -> list[Trained]:
-    return [alone.train(fit) for fit in of]
-
-
-def as_fleet(of: Sequence[Fit]) -> list[Trained]:
-    return Fleet(of).train()
-
-
-def rate(execute: Execute, dataset: str, phase: str, n_runs: int) -> float:
-    """Run-updates a second: what as many updates again take, so that starting does not count."""
-    updates, found = UPDATES[dataset], []
-    once, twice = (fits(dataset, phase, n_runs, n) for n in (updates, 2 * updates))
-    execute(once)
+def one_by_one(dataset: str, phase: str) -> float:
+    """Updates a second of the plain loop, without its start: 2n updates take this much longer."""
+    n, found = UPDATES[dataset], []
+    once, twice = (fits(dataset, phase, 1, length) for length in (n, 2 * n))
+    alone.train(*once)
     for _ in range(REPEATS):
-        seconds = [clocked(partial(execute, of)) for of in (once, twice)]
+        seconds = [clocked(partial(alone.train, *of)) for of in (once, twice)]
         found.append(seconds[1] - seconds[0])
-    return n_runs * updates / max(statistics.median(found), 1e-9)
+    return n / max(statistics.median(found), 1e-9)
+
+
+def as_fleet(
+    dataset: str, phase: str, n_runs: int, change: Callable[[Fleet], None] = lambda fleet: None
+) -> tuple[float, float]:
+    """Run-updates a second of a fleet, and the seconds until its first update.
+
+    Args:
+        change: what to change in the fleet before its update is captured.
+    """
+    n = UPDATES[dataset]
+    fleet = Fleet(fits(dataset, phase, n_runs, 1 + REPEATS * n))
+    change(fleet)
+    fleet.draw()
+    update = fleet.update
+
+    def begin() -> None:
+        nonlocal update
+        update = fleet.captured() if DEVICE == "cuda" else fleet.update
+        update()
+
+    def go_on() -> None:
+        for made in range(n):
+            if made % BLOCK == 0:
+                fleet.draw()
+            update()
+
+    start = clocked(begin)
+    return n_runs * n / statistics.median([clocked(go_on) for _ in range(REPEATS)]), start
 
 
 def clocked(call: Callable[[], object]) -> float:
@@ -138,13 +160,13 @@ def rates(dataset: str) -> None:
     print(f"\n| {dataset} | run-updates/s | x one by one | GPU memory, GiB |")
     print("| --- | --- | --- | --- |")
     for phase in ("base", "then_all"):
-        plain = rate(one_by_one, dataset, phase, 1)
+        plain = one_by_one(dataset, phase)
         print(f"| {phase}, plain loop, one by one | {plain:,.0f} | 1.0 | |")
         for n_runs in FLEETS:
             if DEVICE == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             try:
-                found = rate(as_fleet, dataset, phase, n_runs)
+                found, _ = as_fleet(dataset, phase, n_runs)
             except torch.OutOfMemoryError:
                 print(f"| {phase}, fleet of {n_runs} | out of memory | | |")
                 continue
@@ -191,36 +213,22 @@ WAYS: dict[str, tuple[Callable[[Fleet], None], dict[str, bool]]] = {
 
 def ways() -> None:
     """Other ways to compute a fleet's update. vmap takes no weights in channels_last order."""
-    print("\n| base, fleet of 32 | gsc | us8k | s to start (us8k) |\n| --- | --- | --- | --- |")
-    for name, (change, flags) in WAYS.items():
+    print(
+        f"\n| base, fleet of {N_RUNS} | gsc | us8k | s to start (us8k) |\n| --- | --- | --- | --- |"
+    )
+    for way, (change, flags) in WAYS.items():
         with torch.backends.cudnn.flags(**{"enabled": True, "allow_tf32": True} | flags):
             try:
-                gsc, us8k = (graphed(change, dataset) for dataset in ("gsc", "us8k"))
+                gsc, us8k = (as_fleet(name, "base", N_RUNS, change) for name in ("gsc", "us8k"))
             except RuntimeError as error:  # out of memory, or torch.compile
-                print(f"| {name} | {type(error).__name__} | | |", flush=True)
+                print(f"| {way} | {type(error).__name__} | | |", flush=True)
                 continue
-        print(f"| {name} | {gsc[0]:,.0f} | {us8k[0]:,.0f} | {us8k[1]:.1f} |", flush=True)
-
-
-def graphed(change: Callable[[Fleet], None], dataset: str) -> tuple[float, float]:
-    """Run-updates a second of a changed fleet, and the seconds until its first update."""
-    n_runs, n = sized(32, 2), sized(30, 1)
-    fleet = Fleet(fits(dataset, "base", n_runs, 2 * n))
-    change(fleet)
-    fleet.draw()
-    update = fleet.update
-
-    def begin() -> None:
-        nonlocal update
-        update = fleet.captured() if DEVICE == "cuda" else fleet.update
-        update()
-
-    started = clocked(begin)
-    return n_runs * n / clocked(lambda: [update() for _ in range(n)]), started
+        print(f"| {way} | {gsc[0]:,.0f} | {us8k[0]:,.0f} | {us8k[1]:.1f} |", flush=True)
 
 
 def determinism() -> None:
-    print("\n| gsc, base, fleet of 32 | s | largest difference of two times |\n| --- | --- | --- |")
+    print(f"\n| gsc, base, fleet of {N_RUNS} | s | largest difference of two times |")
+    print("| --- | --- | --- |")
     modes = {
         "default": (False, False),
         "deterministic algorithms": (True, False),
@@ -229,10 +237,10 @@ def determinism() -> None:
     for name, (wanted, filled) in modes.items():
         torch.use_deterministic_algorithms(wanted, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = filled
-        of = fits("gsc", "base", sized(32, 2), UPDATES["gsc"])
-        as_fleet(of)
+        of = fits("gsc", "base", N_RUNS, UPDATES["gsc"])
+        Fleet(of).train()
         start = time.perf_counter()
-        first, again = (as_fleet(of) for _ in range(2))
+        first, again = (Fleet(of).train() for _ in range(2))
         seconds = (time.perf_counter() - start) / 2
         gap = max(
             (a - b).abs().max().item()

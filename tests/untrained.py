@@ -153,24 +153,28 @@ class Embedded(nn.Module):
 def made_study(folder: Path, values: dict[str, Any], n_clips: int = 12) -> None:
     """A study as after `train_base`: noise as features of each word, untrained base models."""
     write_params(folder, values)
-    features, words = folder / "data/features/words", values["datasets"]["words"]["classes"]
-    features.mkdir(parents=True)
-    noise = np.random.default_rng(0).normal(size=(len(words), n_clips, 32, 32))
-    made = noise + np.arange(len(words))[:, None, None, None]
-    np.save(features / "features.npy", made.reshape(-1, 32, 32).astype(np.float32))
-    rows = [f"{word}/{i},{word},{i},0,1.0" for word in words for i in range(n_clips)]
-    table = "\n".join(["id,class,group,fold,seconds", *rows, ""])
-    (features / "clips.csv").write_text(table, "utf-8")
+    make_features(folder / "data/features/words", values["datasets"]["words"]["classes"], n_clips)
     for job in bases_of(folder):
         save_untrained(job)
 
 
-def bases_of(folder: Path) -> list[BaseJob]:
+def make_features(folder: Path, words: list[str], n_clips: int) -> None:
+    """Noise as the features of each word, and the table of its clips."""
+    folder.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).normal(size=(len(words), n_clips, 32, 32))
+    made = noise + np.arange(len(words))[:, None, None, None]
+    np.save(folder / "features.npy", made.reshape(-1, 32, 32).astype(np.float32))
+    rows = [f"{word}/{i},{word},{i},0,1.0" for word in words for i in range(n_clips)]
+    table = "\n".join(["id,class,group,fold,seconds", *rows, ""])
+    (folder / "clips.csv").write_text(table, "utf-8")
+
+
+def bases_of(folder: Path, device: str = "cpu") -> list[BaseJob]:
     """The base models that a study asks for, in the order of its rows."""
     study = read_study(folder / "params.yaml")
     models = folder / "models/base/words"
     folders = Folders(folder / "data/features/words", models, folder / ".checkpoints")
-    return base_jobs(study, "words", list(study.all_starts("words")), folders, "cpu")
+    return base_jobs(study, "words", list(study.all_starts("words")), folders, device)
 
 
 def save_untrained(job: BaseJob) -> None:

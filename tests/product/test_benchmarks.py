@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from tiny_study import ROOT
+from tiny_study import ROOT, run_script
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -43,3 +43,22 @@ def test_every_benchmark_runs():
         section = done.stdout.split(f"## {title}\n")[1].split("\n## ")[0]
         assert "|" in section
     assert (BENCHMARKS / "RESULTS.md").read_bytes() == before
+
+
+ON_PRETENDED_GPU = f"""
+sys.path += {[str(ROOT / "tests"), str(BENCHMARKS)]!r}
+from pretend_gpu import pretended_gpu
+gpu = pretended_gpu()
+gpu.__enter__()
+"""
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu_runs_on_one(tmp_path):
+    script = BENCHMARKS / "gpu.py"
+    done = run_script(tmp_path, script, "--tiny", before=ON_PRETENDED_GPU)
+    assert done.returncode == 0, done.stderr
+    assert "pretended GPU" in done.stdout and "Error" not in done.stdout
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in done.stdout.splitlines()]
+    assert {"base, fleet of 2", "fleets, 2 seeds", "one by one, 2 seeds", "default"} <= {*rows}
+    assert rows[-1] == "torch.compile"

@@ -14,7 +14,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import SGD, batches_of, blobs
-from test_fleet import assert_as_alone, in_float64, updates_without_sync
+from test_fleet import assert_as_alone, in_float64
+from test_gpu import assert_captured
 from tiny_study import ROOT, STUDIES, params
 from torch import nn
 from untrained import (
@@ -353,7 +354,7 @@ def test_parts_together_are_trained_as_a_fleet(heads, left_out):
         fits.append([in_float64(fit, **stopping) for fit in (first, second)])
     for of_phase in zip(*fits, strict=True):
         assert_as_alone(of_phase)
-        updates_without_sync(of_phase)
+        assert_captured(of_phase)
 
 
 def test_a_teacher_has_other_first_weights_and_is_not_trained():

@@ -58,14 +58,14 @@ def read_model(
         content = _load(path)
         if content["key"] != key:
             raise UserError(f"{path} was trained with other settings, code or device. {AGAIN}")
-        model = network_from_state(network, content["network"]).to(device).eval()
+        model, updates = network_from_state(network, content["network"]), int(content["updates"])
         if model.n_classes != n_base:
             raise ValueError(f"the base model has {model.n_classes} classes")
-        return model, int(content["updates"])
     except UNREADABLE as error:  # only its name: torch's text advises unsafe loading
         raise UserError(
             f"{path}: the base model cannot be read ({type(error).__name__}). {AGAIN}"
         ) from error
+    return model.to(device).eval(), updates  # not above: a full GPU does not damage a file
 
 
 def _load(file: Path) -> dict[str, Any]:

@@ -257,6 +257,10 @@ def perform_as_fleets(
     n_jobs, done = len(jobs), 0
     updates = sum(job.size() for job in jobs)
     with progress(desc=title, total=updates, unit_scale=True) as bar:
+
+        def report(more: int) -> None:  # jobs do not count the updates of replay's decoder
+            bar.update(min(more, updates - bar.n))
+
         while jobs:
             n = n_at_once(jobs[0].data_bytes())
             part, jobs = jobs[:n], jobs[n:]
@@ -268,7 +272,7 @@ def perform_as_fleets(
 
             trainings = {i: begin(job, load) for i, job in enumerate(part)}
             failed: UserError | None = None
-            for i, result in follow_all(trainings, bar.update):
+            for i, result in follow_all(trainings, report):
                 done += 1
                 bar.set_description(f"{title} {done}/{n_jobs}", refresh=False)
                 try:

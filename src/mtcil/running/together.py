@@ -59,9 +59,13 @@ def n_at_once(data_bytes: int) -> int:
     """Number of runs to follow at once, if each may hold clips of `data_bytes` bytes twice."""
     if not torch.cuda.is_available():
         return MOST
-    torch.cuda.empty_cache()  # else what an earlier part used would count as not free
-    free, _ = torch.cuda.mem_get_info()
-    return max(1, min(MOST, int(free / 2 // (2 * data_bytes))))
+    return max(1, min(MOST, int(free_bytes() / 2 // (2 * data_bytes))))
+
+
+def free_bytes() -> int:
+    """Free GPU memory, with what PyTorch keeps for later tensors."""
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info()[0]
 
 
 def train_together(fits: Sequence[Fit]) -> list[Trained]:
@@ -103,7 +107,7 @@ def runs_that_fit(fits: Sequence[Fit]) -> int:
     most = min(MOST, len(fits))
     if most <= 2 or two == 0:  # on a CPU nothing is measured
         return most
-    free, _ = torch.cuda.mem_get_info()
+    free = free_bytes()
     if most * two / 2 <= SHARE * free:  # more than they need: all share some memory
         return most
     one = _bytes_of(fits[:1])
