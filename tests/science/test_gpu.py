@@ -26,7 +26,7 @@ from untrained import bases_of, made_study, make_features, save_untrained
 
 from mtcil.core.lookup import names
 from mtcil.learning.fit import Fit
-from mtcil.running import estimate, together
+from mtcil.running import alone, estimate, together
 from mtcil.running.base_jobs import PARTS, BaseJob
 from mtcil.running.device import choose_device
 from mtcil.running.fleet import Fleet
@@ -197,10 +197,8 @@ def test_a_fleet_on_a_gpu_stops_its_runs_as_on_a_cpu(optimiser):
         assert all(p.is_cuda for one in found for p in one.module.parameters())
     for one, other in zip(found, wanted, strict=True):
         assert one.updates == other.updates
-        pairs = zip(
-            one.module.state_dict().values(), other.module.state_dict().values(), strict=True
-        )
-        assert all(torch.equal(a, b) for a, b in pairs)
+        states = one.module.state_dict(), other.module.state_dict()
+        torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
 # Memory
@@ -229,33 +227,32 @@ def test_the_memory_of_five_runs_is_estimated_within_a_tenth(kind):
         assert 0.99 <= (one + 4 * (two - one)) / (memory.peak - before) <= 1.1
 
 
-def fleets_of(total: int, monkeypatch) -> list[int]:
-    """Sizes of the fleets that five runs are trained in."""
-    sizes, train = [], Fleet.train
+@pytest.fixture
+def sizes(monkeypatch):
+    """Sizes of all fleets that were trained."""
+    found, train = [], Fleet.train
+    monkeypatch.setattr(Fleet, "train", lambda of: found.append(len(of.fits)) or train(of))
+    return found
 
-    def noted(fleet):
-        sizes.append(len(fleet.fits))
-        return train(fleet)
 
-    monkeypatch.setattr(Fleet, "train", noted)
+def train_five_runs(total: int) -> None:
+    """Train five runs with so many bytes of memory, and alone."""
     fits = [in_float64(base_fit(seed)) for seed in RUNS]
-    wanted = Fleet(fits).train()
-    sizes.clear()
     with pretended_gpu(total):
         found = together.train_together([on_gpu(fit) for fit in fits])
-    assert_equal(found, wanted)
-    return sizes
+    assert_equal(found, [alone.train(fit) for fit in fits])
 
 
-@pytest.mark.parametrize(("megabytes", "sizes"), [(8, [5]), (4.5, [3, 2]), (3, [2, 2, 1])])
-def test_fleets_are_as_large_as_the_memory_holds(monkeypatch, capsys, megabytes, sizes):
-    assert fleets_of(int(megabytes * 1e6), monkeypatch) == sizes
-    assert capsys.readouterr().err == ""
+@pytest.mark.parametrize(("megabytes", "wanted"), [(8, [5]), (4.5, [3, 2]), (3, [2, 2, 1])])
+def test_fleets_are_as_large_as_the_memory_holds(sizes, capsys, megabytes, wanted):
+    train_five_runs(int(megabytes * 1e6))
+    assert sizes == wanted and capsys.readouterr().err == ""
 
 
-def test_a_fleet_whose_memory_was_underestimated_is_halved(monkeypatch, capsys):
+def test_a_fleet_whose_memory_was_underestimated_is_halved(sizes, monkeypatch, capsys):
     monkeypatch.setattr(together, "runs_that_fit", len)
-    assert fleets_of(3_500_000, monkeypatch) == [5, 3, 2]
+    train_five_runs(3_500_000)
+    assert sizes == [5, 3, 2]
     assert "5 runs at once need too much memory: now 3" in capsys.readouterr().err
 
 
@@ -292,9 +289,7 @@ def test_a_run_uses_only_the_gpu_that_was_asked_for(tmp_path):
     assert {str(place) for place in memory.seen} == {"cpu", "cuda:1"}
 
 
-def test_costs_of_a_gpu_are_estimated_from_fleets(tmp_path, monkeypatch):
-    sizes, train = [], Fleet.train
-    monkeypatch.setattr(Fleet, "train", lambda of: sizes.append(len(of.fits)) or train(of))
+def test_costs_of_a_gpu_are_estimated_from_fleets(tmp_path, sizes, monkeypatch):
     monkeypatch.setattr(estimate, "GPU_UPDATES", 2)
     monkeypatch.setattr(estimate, "COPIES", 3)
     made_study(tmp_path, params("."))
