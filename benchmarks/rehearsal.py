@@ -1,8 +1,8 @@
 """The paper's study at full size, on features of noise: `python benchmarks/rehearsal.py`.
 
 `train_base` and `learn_steps` of single task and multitask run whole, one seed, on as many clips as
-the datasets have. All else is an estimate: a twentieth of the updates of each kind of run is timed
-and scaled, several kinds at once as runs are trained. It needs 3 GB of disk for a while.
+the datasets have. All else is an estimate: of each kind of phase a twentieth of the updates is
+timed and scaled, several at once as runs are trained. It needs 3 GB of disk for a while.
 """
 
 import os

@@ -17,7 +17,7 @@ STAGES = (
 
 
 def main(study: Study) -> None:
-    """Time a few updates of each kind of run, and print what all of them cost."""
+    """Time a few updates of each kind of phase, and print what all of them cost."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # a job's key needs feature files, which may not exist yet
         for name in study.datasets:

@@ -8,8 +8,8 @@ import pytest
 from tiny_study import ROOT, files_in, params, run_stage, write_params
 from untrained import bases_of, made_study
 
-from mtcil.running import estimate
-from mtcil.running.estimate import Cost, cost_of, print_costs, seconds_of, sum_of
+from mtcil.running import estimate, jobs
+from mtcil.running.estimate import Cost, PhaseCost, cost_of, phases_of, print_costs, sum_of
 from mtcil.running.jobs import Variant, run_jobs
 from mtcil.settings.files import read_study
 
@@ -26,12 +26,25 @@ def test_costs_by_hand(study, monkeypatch):
     singles = [base for base in bases if base.name.base == "single"]
     variants = [Variant("ccil", 12), Variant("replay", 12), Variant("replay", 16)]
     runs = run_jobs(study, singles, variants)
-    timed = []
-    monkeypatch.setattr(estimate, "seconds_of", lambda job, *_: timed.append(job) or 3.0)
-    # Two seeds of 4 updates; two seeds, three variants, two steps of 2 + 2 updates.
-    assert cost_of(singles, None, study.machine) == Cost(2, 2 * 4, 2 * 3.0)
-    assert cost_of(runs, None, study.machine) == Cost(6, 6 * 2 * 4, 6 * 3.0)
-    assert len(timed) == 1 + 2  # each kind of run once, whatever the number of exemplars
+    asked = []
+
+    def phases(job, features, known, share):
+        asked.append((known, share))
+        n = len(asked)
+        return [PhaseCost("head", 10, known.get("head", 0.5)), PhaseCost(n, 4 * n, 2.0)]
+
+    def run_all(function, tasks, machine):
+        return reversed([function(*task) for task in tasks])  # in the order in which they finish
+
+    monkeypatch.setattr(estimate, "phases_of", phases)
+    monkeypatch.setattr(estimate, "run_all", run_all)
+    known = {}
+    # Two seeds of the base step; two of ccil and four of replay, whatever the number of exemplars.
+    assert cost_of(singles, None, study.machine, known) == Cost(2, 2 * 14, 2 * (5.0 + 8.0))
+    runs_cost = Cost(6, 2 * 18 + 4 * 22, 2 * (5.0 + 16.0) + 4 * (5.0 + 24.0))
+    assert cost_of(runs, None, study.machine, known, 0.1) == runs_cost
+    assert asked == [({}, 0.0), *[({"head": 0.5, 1: 2.0}, 0.1)] * 2]
+    assert known == {"head": 0.5, 1: 2.0, 2: 2.0, 3: 2.0}
     assert sum_of([Cost(1, 2, 3.0), Cost(10, 20, 30.0)]) == Cost(11, 22, 33.0)
 
 
@@ -40,12 +53,13 @@ def test_kinds_are_timed_side_by_side_as_runs_are_trained(study, monkeypatch):
     asked = []
 
     def run_all(function, tasks, machine):
+        tasks = list(tasks)
         asked.append((len(tasks), machine))
         return [function(*task) for task in tasks]
 
-    monkeypatch.setattr(estimate, "seconds_of", lambda *_: 1.0)
+    monkeypatch.setattr(estimate, "phases_of", lambda *_: [])
     monkeypatch.setattr(estimate, "run_all", run_all)
-    cost_of(bases, None, study.machine)
+    cost_of(bases, None, study.machine, {})
     assert asked == [(len({base.name for base in bases}), study.machine)]
 
 
@@ -53,7 +67,9 @@ def test_base_models_and_runs_are_counted_once_by_the_first_stage_that_needs_the
     study, monkeypatch, capsys
 ):
     study, bases = study
-    monkeypatch.setattr(estimate, "seconds_of", lambda *_: 3600.0)
+    monkeypatch.setattr(
+        estimate, "phases_of", lambda job, *_: [PhaseCost("one", job.size(), 3600 / job.size())]
+    )
     singles = [base for base in bases if base.name.base == "single"]
     runs = run_jobs(study, singles, [Variant("ccil", 12)])
     stages = [
@@ -68,22 +84,69 @@ def test_base_models_and_runs_are_counted_once_by_the_first_stage_that_needs_the
     ]  # fmt: skip
 
 
+def clocked(monkeypatch):
+    """A clock on which a run starts in 100 s and takes a second per update; the updates timed."""
+    timed = []
+
+    def seconds(fit, copies, updates):
+        timed.append(updates)
+        return 100.0 + updates
+
+    monkeypatch.setattr(estimate, "_timed", seconds)
+    return timed
+
+
 @pytest.mark.parametrize("method", ["ccil", "generative_replay"])
 def test_each_phase_of_a_step_is_timed_and_scaled(study, monkeypatch, method):
-    """A clock that gives a second per update: a run takes as many as it has updates."""
-    study, bases = study
-    clock = [0.0]
-
-    def timed(fits, updates):
-        clock[0] += updates
-        return float(updates), [estimate.Trained(fit.network.eval(), updates) for fit in fits]
-
-    monkeypatch.setattr(estimate, "_timed", timed)
-    (job,) = run_jobs(study, bases[:1], [Variant(method, 12)])
-    features = study.features[study.datasets["words"].features]
+    settings, bases = study
+    clocked(monkeypatch)
+    (job,) = run_jobs(settings, bases[:1], [Variant(method, 12)])
+    features = settings.features[settings.datasets["words"].features]
     decoder = 3 * 1000 if method == "generative_replay" else 0  # after the base step, too
-    assert seconds_of(job, features, 0.0) == job.size() + decoder
-    assert seconds_of(bases[0], features, 0.0) == bases[0].size()
+    for one, size in ((job, job.size() + decoder), (bases[0], bases[0].size())):
+        phases = phases_of(one, features, {}, 0.0)
+        assert sum(phase.updates for phase in phases) == size
+        assert {phase.seconds for phase in phases} == {1.0}
+
+
+def test_a_phase_is_timed_once_whatever_its_length_rates_and_weights(study, monkeypatch):
+    settings, bases = study
+    timed = clocked(monkeypatch)
+    features = settings.features[settings.datasets["words"].features]
+    own = jobs.own_training(settings, "words")
+    other = replace(own, whole=replace(own.whole, updates=400, learning_rate=0.5, patience=3))
+    variants = [
+        Variant("lwf", 12),
+        Variant("lwf", 16, {"kd_weight": 3.0}),
+        Variant("lwf", 12, training=other),
+        Variant("lwf", 12, training=replace(own, sgd=replace(own.sgd, batch=own.sgd.batch + 1))),
+    ]
+    known: dict = {}
+    of_jobs = []
+    for job in run_jobs(settings, bases[:1], variants):
+        timed.clear()
+        phases = phases_of(job, features, known, 0.0)
+        known |= {phase.kind: phase.seconds for phase in phases}
+        of_jobs.append((sum(phase.updates for phase in phases), list(timed)))
+    each = [1, 1, 1 + estimate.UPDATES]  # a warm-up, one update, more
+    assert of_jobs == [(8, each), (8, []), (800, []), (8, each)]
+    timed.clear()
+    phases_of(run_jobs(settings, bases[:1], variants)[2], features, {}, 0.25)
+    assert timed == [1, 1, 1 + 100]  # a quarter of 400
+
+
+def test_what_a_worker_has_timed_is_known(study, monkeypatch):
+    settings, bases = study
+    features = settings.features[settings.datasets["words"].features]
+    runs = run_jobs(settings, bases[:1], [Variant(method, 12) for method in ("ccil", "ewc")])
+    known: dict = {}
+    cost_of(runs, features, replace(settings.machine, jobs=2), known)
+    timed = clocked(monkeypatch)
+    for job in runs:
+        assert all(
+            phase.seconds == known[phase.kind] for phase in phases_of(job, features, known, 0.0)
+        )
+    assert known and not timed
 
 
 def test_it_runs_before_there_are_features_and_leaves_nothing(tmp_path):
@@ -117,10 +180,10 @@ def test_a_study_of_a_base_step_only_is_estimated(study):
     features = settings.features[settings.datasets["words"].features]
     classes = base.dataset.classes[:3]
     alone = replace(base, dataset=replace(base.dataset, classes=classes, steps=(3,)))
-    assert seconds_of(alone, features, 0.0) > 0
+    assert [phase.updates for phase in phases_of(alone, features, {}, 0.0)] == [alone.size()]
     (job,) = run_jobs(settings, [base], [Variant("ccil", 12)])
     job = replace(job, base=alone, plan=replace(job.plan, steps=(3,)))
-    assert seconds_of(job, features, 0.0) == 0
+    assert phases_of(job, features, {}, 0.0) == []
 
 
 ROOT_STAGES = {path.stem for path in (ROOT / "pipeline").glob("[a-z]*.py")}

@@ -300,8 +300,11 @@ def test_costs_of_a_gpu_are_estimated_from_fleets(tmp_path, sizes, monkeypatch):
         (run,) = run_jobs(study, [base], [Variant("ccil", 12)])
         for job, n_phases in ((base, 1), (run, 2)):
             sizes.clear()
-            assert estimate.seconds_of(job, features, 0.0) >= 0
-            assert sizes == [3] * 3 * n_phases  # a warm-up, few updates, more updates
+            assert len(estimate.phases_of(job, features, {}, 0.0)) == n_phases
+            assert sizes == [3] * 3 * n_phases  # a warm-up, one update, more updates
+        monkeypatch.setattr(estimate, "_timed", lambda fit, copies, updates: 9 + copies * updates)
+        phases = estimate.phases_of(run, features, {}, 0.0)
+        assert [phase.seconds for phase in phases] == [1, 1]  # of one run
 
 
 def test_a_gpu_without_memory_is_not_called_a_damaged_model(tmp_path):

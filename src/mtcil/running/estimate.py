@@ -1,8 +1,9 @@
 """Estimate the cost of a study before it starts: time a few updates of each phase, and scale."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap, takewhile
 from types import ModuleType
 from typing import Any
 
@@ -10,12 +11,12 @@ import torch
 
 from mtcil.core.lookup import find
 from mtcil.learning.clips import Clips
-from mtcil.learning.fit import Fit, Trained, Training
+from mtcil.learning.fit import Fit, Training
 from mtcil.learning.learner import Learner
 from mtcil.learning.network import Network
 from mtcil.learning.split import SplitData
 from mtcil.learning.trajectory import Run, trajectory
-from mtcil.running import alone
+from mtcil.running import alone, stacks
 from mtcil.running.base_jobs import BaseJob
 from mtcil.running.device import prepare_worker
 from mtcil.running.jobs import RunJob
@@ -25,8 +26,9 @@ from mtcil.running.together import is_on_gpu, train_together
 from mtcil.settings.sections import DatasetSettings, FeatureSettings, MachineSettings
 from mtcil.settings.study import Study
 
-UPDATES = 8  # timed updates of each phase, on a CPU
-GPU_UPDATES = 100  # on a GPU, where the start of a fleet takes as long as some updates
+# Timed updates of each phase on a CPU. Their random numbers, 3 % of the time, are drawn before.
+UPDATES = 16
+GPU_UPDATES = 200  # on a GPU, where the start of a fleet takes as long as some updates
 COPIES = 32  # runs at once on a GPU
 PROCESS_BYTES = 400e6  # of Python and PyTorch, measured
 CLIPS = {"train": 64, "test": 8, "validation": 8}  # per class; an update costs the same with more
@@ -45,42 +47,63 @@ class Cost:
     seconds: float
 
 
+@dataclass(frozen=True)
+class PhaseCost:
+    """Cost of a phase in all steps of a run.
+
+    Attributes:
+        kind: phases of equal kind take the same time per update.
+        updates: largest number, of all steps together.
+        seconds: per update.
+    """
+
+    kind: Hashable
+    updates: int
+    seconds: float
+
+
 def cost_of(
     jobs: Sequence[BaseJob] | Sequence[RunJob],
     features: FeatureSettings,
     machine: MachineSettings,
+    known: dict[Hashable, float],
     share: float = 0.0,
 ) -> Cost:
-    """Cost of the jobs of one dataset; each kind of job is timed once.
+    """Cost of the jobs of one dataset; a kind of phase that is known is not timed again.
 
-    Kinds are timed as runs are trained: several at once on a CPU, where each then is slower than
-    alone, because they share memory and caches.
+    Phases are timed as runs are trained: several at once on a CPU, where each then is slower than
+    alone, because they share memory and caches. Workers that start together may time the same kind.
 
     Args:
+        known: seconds per update by kind of phase; new ones are added.
         share: share of each phase's updates to time, at least `UPDATES` updates.
     """
-    tasks = [(job, features, share) for job in {kind_of(job): job for job in jobs}.values()]
+    kinds = {kind_of(job): job for job in jobs}
+    # With `loky` most tasks are made when a worker is free, and take what is known by then.
+    tasks = ((job, features, dict(known), share) for job in kinds.values())
     on_gpu = any((job.base if isinstance(job, RunJob) else job).is_on_gpu for job in jobs)
-    timed = (_timed_kind(*task) for task in tasks)
-    seconds = dict(timed if on_gpu else run_all(_timed_kind, tasks, machine))
+    phases: dict[str, list[PhaseCost]] = {}
+    timed = starmap(_phases_of_kind, tasks) if on_gpu else run_all(_phases_of_kind, tasks, machine)
+    for kind, found in timed:
+        phases[kind] = found
+        known.update({phase.kind: phase.seconds for phase in found})
+    all_phases = [phase for job in jobs for phase in phases[kind_of(job)]]
     return Cost(
         runs=len(jobs),
-        updates=sum(job.size() for job in jobs),
-        seconds=sum(seconds[kind_of(job)] for job in jobs),
+        updates=sum(phase.updates for phase in all_phases),
+        seconds=sum(phase.updates * phase.seconds for phase in all_phases),
     )
 
 
 def kind_of(job: BaseJob | RunJob) -> str:
-    """Jobs of equal text take the same time: the number of exemplars makes no difference."""
+    """Jobs of equal text have the same phases: the number of exemplars makes no difference."""
     if isinstance(job, BaseJob):
         return job.likeness()
     return f"{job.plan.method} {job.plan.config} {job.plan.training}"
 
 
-def _timed_kind(
-    job: BaseJob | RunJob, features: FeatureSettings, share: float
-) -> tuple[str, float]:
-    return kind_of(job), seconds_of(job, features, share)
+def _phases_of_kind(job: BaseJob | RunJob, *how: Any) -> tuple[str, list[PhaseCost]]:
+    return kind_of(job), phases_of(job, *how)
 
 
 def sum_of(costs: Sequence[Cost]) -> Cost:
@@ -106,7 +129,7 @@ def print_costs(study: Study, stages: Iterable[ModuleType], share: float = 0.0) 
         stages: modules with a `SECTION` of the study and `jobs(study, dataset)`.
         share: as in `cost_of`.
     """
-    costs, seen = [], set[str]()
+    costs, seen, known = [], set[str](), dict[Hashable, float]()
     print(HEADER)
     for stage in stages:
         for name in getattr(study, stage.SECTION):
@@ -116,7 +139,9 @@ def print_costs(study: Study, stages: Iterable[ModuleType], share: float = 0.0) 
             seen |= {*jobs, *bases}
             features = study.features[study.datasets[name].features]
             parts = list(jobs.values()), own
-            costs.append(sum_of([cost_of(part, features, study.machine, share) for part in parts]))
+            costs.append(
+                sum_of([cost_of(part, features, study.machine, known, share) for part in parts])
+            )
             print(line(stage.__name__, name, costs[-1]), flush=True)
     total = sum_of(costs)
     print(line("all", "", total))
@@ -140,25 +165,48 @@ def bytes_of(dataset: DatasetSettings, features: FeatureSettings) -> float:
     return PROCESS_BYTES + 3 * clip * dataset.clips_per_class * len(dataset.classes)
 
 
-def seconds_of(job: BaseJob | RunJob, features: FeatureSettings, share: float) -> float:
-    """Seconds of all phases of one job: its base step, or all its incremental steps."""
+def phases_of(
+    job: BaseJob | RunJob, features: FeatureSettings, known: Mapping[Hashable, float], share: float
+) -> list[PhaseCost]:
+    """The phases of one job: of its base step, or of all its incremental steps.
+
+    The job is followed to its first incremental step without training.
+
+    Args:
+        known: seconds per update by kind of phase; other kinds are timed.
+    """
     base = job.base if isinstance(job, RunJob) else job
     device = prepare_worker(base.device)
     data = noise(base, features, device)
-    n_copies = COPIES if base.is_on_gpu else 1
-    runs: list[Training[Any]] = [
-        base_training(replace(job, seed=seed), lambda _: data, lambda _: data.train)
+    run: Training[Any] = (
+        base_training(job, lambda _: data, lambda _: data.train)
         if isinstance(job, BaseJob)
         else trajectory(
-            Run(data, job.plan, find("methods", job.plan.method), seed),
+            Run(data, job.plan, find("methods", job.plan.method), base.seed),
             Learner(_untrained(base, device)),
             0,
         )
-        for seed in range(n_copies)
-    ]
-    by_step = _seconds_by_step(runs, share)
+    )
     n_steps = len(base.dataset.steps) - 1
-    return (by_step.get(0, 0.0) + n_steps * by_step.get(1, 0.0)) / n_copies
+    own, found = dict(known), []
+    for fit in takewhile(lambda fit: fit.seeds.step <= 1, _fits_of(run)):
+        kind = stacks.kind_of(_shortened(fit, 1))
+        if kind not in own:
+            own[kind] = _seconds_per_update(fit, share)
+        times = n_steps if fit.seeds.step == 1 else 1
+        found.append(PhaseCost(kind, times * fit.phase.updates, own[kind]))
+    return found
+
+
+def _fits_of(run: Training[Any]) -> Iterator[Fit]:
+    """The Fits that a run yields, if none of them is trained."""
+    try:
+        fit = next(run)
+        while True:
+            yield fit
+            fit = run.send(alone.train(_shortened(fit, 0)))
+    except StopIteration:
+        return
 
 
 def noise(job: BaseJob, features: FeatureSettings, device: torch.device) -> SplitData:
@@ -179,33 +227,27 @@ def _untrained(job: BaseJob, device: torch.device) -> Network:
     return Network(job.network, job.dataset.steps[0], generator).to(device).eval()
 
 
-def _seconds_by_step(runs: Sequence[Training[Any]], share: float) -> dict[int, float]:
-    """Seconds of all phases of the base step (0) and of the first incremental step (1)."""
-    seconds: dict[int, float] = {}
-    try:
-        fits = [next(run) for run in runs]
-        while fits[0].seeds.step <= 1:
-            step, updates = fits[0].seeds.step, fits[0].phase.updates
-            _timed(fits, 2)  # warm-up
-            least = GPU_UPDATES if is_on_gpu(fits[0]) else UPDATES
-            n = max(least, round(share * updates))
-            few, _ = _timed(fits, least)
-            more, trained = _timed(fits, least + n)
-            seconds[step] = seconds.get(step, 0.0) + max(more - few, 0.0) / n * updates
-            fits = [run.send(one) for run, one in zip(runs, trained, strict=True)]
-    except StopIteration:
-        pass
-    return seconds
+def _shortened(fit: Fit, updates: int) -> Fit:
+    return replace(fit, validation=None, phase=replace(fit.phase, updates=updates, patience=None))
 
 
-def _timed(fits: Sequence[Fit], updates: int) -> tuple[float, list[Trained]]:
-    short = [
-        replace(fit, validation=None, phase=replace(fit.phase, updates=updates)) for fit in fits
-    ]
-    on_gpu = is_on_gpu(fits[0])
+def _seconds_per_update(fit: Fit, share: float) -> float:
+    """Seconds per update of one run; on a GPU, of one of `COPIES` at once."""
+    least, copies = (GPU_UPDATES, COPIES) if is_on_gpu(fit) else (UPDATES, 1)
+    n = max(least, round(share * fit.phase.updates))
+    _timed(fit, copies, 1)  # warm-up
+    one, more = _timed(fit, copies, 1), _timed(fit, copies, 1 + n)
+    return max(more - one, 0.0) / (n * copies)
+
+
+def _timed(fit: Fit, copies: int, updates: int) -> float:
+    """Seconds of some updates of several copies of a run, and of their start."""
+    short, on_gpu = _shortened(fit, updates), is_on_gpu(fit)
     clock = time.perf_counter if on_gpu else time.process_time  # not affected by other processes
     start = clock()
-    trained = train_together(short) if on_gpu else [alone.train(fit) for fit in short]
     if on_gpu:
+        train_together([short] * copies)
         torch.cuda.synchronize()
-    return clock() - start, trained
+    else:
+        alone.train(short)
+    return clock() - start
