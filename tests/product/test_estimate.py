@@ -21,6 +21,12 @@ def study(tmp_path_factory):
     return read_study(folder / "params.yaml"), bases_of(folder)
 
 
+@pytest.fixture
+def features(study):
+    settings, _ = study
+    return settings.features[settings.datasets["words"].features]
+
+
 def test_costs_by_hand(study, monkeypatch):
     study, bases = study
     singles = [base for base in bases if base.name.base == "single"]
@@ -97,11 +103,10 @@ def clocked(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["ccil", "generative_replay"])
-def test_each_phase_of_a_step_is_timed_and_scaled(study, monkeypatch, method):
+def test_each_phase_of_a_step_is_timed_and_scaled(study, features, monkeypatch, method):
     settings, bases = study
     clocked(monkeypatch)
     (job,) = run_jobs(settings, bases[:1], [Variant(method, 12)])
-    features = settings.features[settings.datasets["words"].features]
     decoder = 3 * 1000 if method == "generative_replay" else 0  # after the base step, too
     for one, size in ((job, job.size() + decoder), (bases[0], bases[0].size())):
         phases = phases_of(one, features, {}, 0.0)
@@ -109,10 +114,9 @@ def test_each_phase_of_a_step_is_timed_and_scaled(study, monkeypatch, method):
         assert {phase.seconds for phase in phases} == {1.0}
 
 
-def test_a_phase_is_timed_once_whatever_its_length_rates_and_weights(study, monkeypatch):
+def test_a_phase_is_timed_once_whatever_its_length_rates_and_weights(study, features, monkeypatch):
     settings, bases = study
     timed = clocked(monkeypatch)
-    features = settings.features[settings.datasets["words"].features]
     own = jobs.own_training(settings, "words")
     other = replace(own, whole=replace(own.whole, updates=400, learning_rate=0.5, patience=3))
     variants = [
@@ -135,9 +139,8 @@ def test_a_phase_is_timed_once_whatever_its_length_rates_and_weights(study, monk
     assert timed == [1, 1, 1 + 100]  # a quarter of 400
 
 
-def test_what_a_worker_has_timed_is_known(study, monkeypatch):
+def test_what_a_worker_has_timed_is_known(study, features, monkeypatch):
     settings, bases = study
-    features = settings.features[settings.datasets["words"].features]
     runs = run_jobs(settings, bases[:1], [Variant(method, 12) for method in ("ccil", "ewc")])
     known: dict = {}
     cost_of(runs, features, replace(settings.machine, jobs=2), known)
@@ -175,9 +178,8 @@ def test_datasets_that_differ_in_their_clips_are_all_counted(tmp_path):
     assert rows["train_base", "more"] == rows["train_base", "words"] == ["6", "30"]
 
 
-def test_a_study_of_a_base_step_only_is_estimated(study):
+def test_a_study_of_a_base_step_only_is_estimated(study, features):
     settings, (base, *_) = study
-    features = settings.features[settings.datasets["words"].features]
     classes = base.dataset.classes[:3]
     alone = replace(base, dataset=replace(base.dataset, classes=classes, steps=(3,)))
     assert [phase.updates for phase in phases_of(alone, features, {}, 0.0)] == [alone.size()]
